@@ -1,0 +1,90 @@
+"""System checks: what `manage.py check` says about the settings of a site.
+
+Those about its functions are in `functions.checks`. An id keeps its meaning for ever; `CHECKS` lists them
+all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from django_chatgpt.conf import FAMILIES, NO_API_KEY, SETTINGS, Problem
+from django_chatgpt.functions.checks import FUNCTION_CHECKS
+
+UNKNOWN_NAME = "django_chatgpt.W001"
+NO_KEY = "django_chatgpt.W002"
+
+CHECKS = MappingProxyType(
+    {
+        **{
+            family.check_id: f"A malformed value in {', '.join(each.name for each in family.declared())}."
+            for family in FAMILIES
+        },
+        UNKNOWN_NAME: "A name in the settings that begins with OPENAI_ and is no setting.",
+        NO_KEY: "No OPENAI_API_KEY, and no OPENAI_ADAPTER that may bring one.",
+        **FUNCTION_CHECKS,
+    }
+)
+
+
+@register()
+def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Everything that can be said about the settings without asking anybody else."""
+    if app_configs is not None and all(each.name != "django_chatgpt" for each in app_configs):
+        return []
+    return [*malformed_values(), *unknown_names(), *missing_key()]
+
+
+def malformed_values() -> Iterator[CheckMessage]:
+    """An error for each setting that would raise NotConfiguredError where it is used."""
+    for setting in SETTINGS.values():
+        outcome = setting.read()
+        if isinstance(outcome, Problem):
+            yield Error(
+                outcome.sentence,
+                hint=f"{setting.meaning} The default is {setting.default!r}.",
+                id=setting.check_id,
+            )
+
+
+def unknown_names() -> Iterator[CheckMessage]:
+    """A warning for each name that looks like one of ours and is none."""
+    for name in sorted(dir(settings)):
+        if name.startswith("OPENAI_") and name.isupper() and name not in SETTINGS:
+            nearest = nearest_name(name)
+            yield Warning(
+                f"{name} is no setting of django-chatgpt, so nothing reads it.",
+                hint=f"Did you mean {nearest}?"
+                if nearest
+                else f"Remove it, or silence {UNKNOWN_NAME} if something else of the site reads it.",
+                id=UNKNOWN_NAME,
+            )
+
+
+def nearest_name(name: str) -> str | None:
+    """The setting whose name is most like `name` behind the common OPENAI_, None if none is like it."""
+    for setting in SETTINGS.values():
+        if setting.env == name:
+            return setting.name
+    rest = {each.removeprefix("OPENAI_"): each for each in SETTINGS}
+    near = get_close_matches(name.removeprefix("OPENAI_"), rest, n=1, cutoff=0.4)
+    return rest[near[0]] if near else None
+
+
+def missing_key() -> Iterator[CheckMessage]:
+    """A warning if no call can be made; not an error, since migrations and other pages need no key."""
+    key, adapter = SETTINGS["OPENAI_API_KEY"].read(), SETTINGS["OPENAI_ADAPTER"].read()
+    if isinstance(key, Problem) or key.value or isinstance(adapter, Problem) or adapter.value:
+        return
+    yield Warning(
+        NO_API_KEY,
+        hint="Questions raise NotConfiguredError until it is set. A server without keys takes any text.",
+        id=NO_KEY,
+    )
