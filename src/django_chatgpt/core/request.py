@@ -1,0 +1,73 @@
+"""What is asked of a provider, and what comes back in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from django_chatgpt.core.messages import Message, TokenUsage
+
+Dialect = Literal["responses", "chat"]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a model is reached, and as whom. Its repr never shows the key."""
+
+    api_key: str = field(repr=False)
+    base_url: str | None = None
+    organization: str | None = None
+    dialect: Dialect = "responses"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One call of a model. A None is not sent.
+
+    `tools` are flat function schemas: {"name", "description", "parameters", "strict"}.
+    `response_schema` is {"name", "schema", "strict"}. `timeout` is in seconds and counts silence.
+    """
+
+    endpoint: Endpoint
+    model: str
+    messages: Sequence[Message]
+    tools: Sequence[dict[str, Any]] = ()
+    tool_choice: str | dict[str, Any] | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    max_output_tokens: int | None = None
+    response_schema: dict[str, Any] | None = None
+    safety_identifier: str | None = None
+    timeout: float = 60.0
+
+
+@dataclass(slots=True)
+class CallFragment:
+    """A piece of a function call; pieces of one call share an index."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(slots=True)
+class Delta:
+    """Everything one read from the provider brought; empty when nothing came in time."""
+
+    text: str = ""
+    calls: list[CallFragment] = field(default_factory=list)
+    usage: TokenUsage | None = None
+    finish_reason: str | None = None
+    items: list[dict[str, Any]] = field(default_factory=list)
+    model: str = ""
+    service_tier: str = ""
+    request_id: str = ""
+
+    @property
+    def shows(self) -> bool:
+        """Whether somebody who watches sees something of it."""
+        return bool(self.text or self.calls)

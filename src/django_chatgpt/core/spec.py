@@ -1,0 +1,140 @@
+"""What a turn is given, and what it keeps and settles: the words between the turn and its store."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal, Protocol
+from uuid import UUID
+
+from django_chatgpt.core.messages import FunctionCall, FunctionResult, TokenUsage
+from django_chatgpt.core.reply import Reply
+from django_chatgpt.core.request import ModelRequest
+from django_chatgpt.exceptions import AIServiceError
+
+Status = Literal["completed", "failed", "cancelled", "interrupted", "awaiting_approval"]
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One call of the provider, as the ledger will know it. Times are seconds on the turn's clock.
+
+    `asked` is False of one that was announced and never made, as the turn was stopped before.
+    """
+
+    id: UUID
+    request: ModelRequest
+    started: float
+    reply: Reply
+    asked: bool = True
+    accepted: bool = False
+    first_shown: float | None = None
+    ended: float | None = None
+    outcome: str = "running"
+    error: AIServiceError | None = None
+
+    @property
+    def latency_ms(self) -> int | None:
+        return None if self.ended is None else round((self.ended - self.started) * 1000)
+
+    @property
+    def time_to_first_token_ms(self) -> int | None:
+        return None if self.first_shown is None else round((self.first_shown - self.started) * 1000)
+
+
+@dataclass(slots=True)
+class Ending:
+    """How a turn ended. `attempt` is the one that was still open, None if all are settled."""
+
+    status: Status
+    reason: str
+    attempt: Attempt | None = None
+    error: AIServiceError | None = None
+
+
+@dataclass(slots=True)
+class Settled:
+    """What the whole turn took: usage and cost (USD, None if any part is unknown) of all attempts."""
+
+    usage: TokenUsage
+    cost: Decimal | None
+    message_id: UUID | None
+
+
+@dataclass(slots=True)
+class Plan:
+    """Of the calls of one step: those to be made now, and those that wait for a person."""
+
+    now: list[FunctionCall]
+    parked: list[FunctionCall] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Resumed:
+    """Calls that a person has decided: those to be made now, and the answers to those that are not made."""
+
+    now: list[FunctionCall]
+    refused: list[FunctionResult]
+
+
+class TurnStore(Protocol):
+    """Where a turn is kept. Each method is one hop to the database, whole or not at all."""
+
+    def retry(self, failed: Attempt, next_id: UUID) -> None:
+        """Settle a failed attempt and announce the next."""
+
+    def checkpoint(self, text: str) -> bool:
+        """Keep the text so far and renew the lease. False: somebody asked to stop.
+
+        Raises Stopped("lost") if the turn is over already.
+        """
+
+    def record_calls(self, attempt: Attempt, calls: Sequence[FunctionCall]) -> Plan:
+        """Keep an answer that calls functions, and its calls before they are made."""
+
+    def save_results(self, results: Sequence[FunctionResult], next_id: UUID) -> bool:
+        """Keep what the calls returned; announce the next attempt. False: somebody asked to stop."""
+
+    def park(self, results: Sequence[FunctionResult]) -> Settled:
+        """Keep what some calls returned; the turn rests until a person has decided the others."""
+
+    def finish(self, ending: Ending) -> Settled:
+        """Settle what is open, store the answer and the results there are, free the conversation.
+
+        Raises Stopped("lost") if the turn is over already.
+        """
+
+
+@dataclass(slots=True)
+class TurnControl:
+    """What somebody outside may set while the turn runs."""
+
+    stop_after_call: bool = False
+
+
+@dataclass(slots=True)
+class TurnSpec:
+    """Everything a turn needs to know. `attempt_id` is the ledger row that was announced with the question.
+
+    `renew_after` is how many seconds may pass in silence before the lease is renewed. `resumed` is there if
+    the turn has rested: it goes on with these calls, at step `first_step`. `check` tells what is wrong with
+    a whole answer, None if nothing is; the model gets one chance to mend it.
+    """
+
+    turn_id: UUID
+    conversation_id: UUID
+    attempt_id: UUID
+    request: ModelRequest
+    store: TurnStore
+    max_steps: int = 8
+    max_retries: int = 3
+    renew_after: float = 10.0
+    first_step: int = 0
+    resumed: Resumed | None = None
+    check: Callable[[str], str | None] | None = None
+    control: TurnControl = field(default_factory=TurnControl)
+    clock: Callable[[], float] = time.monotonic
+    jitter: Callable[[], float] = random.random

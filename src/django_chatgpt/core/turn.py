@@ -1,0 +1,368 @@
+"""The one turn: from a stored question to a stored answer.
+
+`run_turn` is a generator. It yields effects, which a driver performs and answers, and events, which a door
+shows; it decides everything and does nothing itself. Read it from the top: a turn is steps, a step is one
+answer of the model and the calls in it, an answer takes one attempt or more.
+
+Whatever happens, it runs to its end: the open stream is closed, the ending is stored, `Done` is the last
+event. A driver must not close the generator before that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import count
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django_chatgpt.core.effects import (
+    CallFunctions,
+    Checkpoint,
+    CloseStream,
+    Db,
+    Effect,
+    OpenStream,
+    ReadStream,
+    Stopped,
+    Wait,
+)
+from django_chatgpt.core.events import (
+    CallArguments,
+    CallRequested,
+    CallReturned,
+    CallStarted,
+    Content,
+    Discarded,
+    Done,
+    Failed,
+    Finished,
+    Started,
+    TurnEvent,
+)
+from django_chatgpt.core.history import repair
+from django_chatgpt.core.ids import uuid7
+from django_chatgpt.core.messages import FunctionCall, FunctionResult, Message
+from django_chatgpt.core.reply import Reply
+from django_chatgpt.core.request import Delta, ModelRequest
+from django_chatgpt.core.retry import retry_delay
+from django_chatgpt.core.spec import Attempt, Ending, Plan, Settled, TurnSpec
+from django_chatgpt.exceptions import (
+    AIServiceError,
+    ProviderProtocolError,
+    StructuredOutputError,
+    TurnInterruptedError,
+)
+
+CHECKPOINT_SECONDS = 0.5
+FINISH_AGAIN_SECONDS = (0.1, 0.5, 2.0, 5.0)
+
+_Event = TypeVar("_Event", bound=TurnEvent)
+_Steps = Generator[Effect | TurnEvent, Any, Any]
+
+
+class _Run:
+    """What changes while a turn runs."""
+
+    def __init__(self, spec: TurnSpec) -> None:
+        self.spec = spec
+        self.clock = spec.clock
+        self.next_attempt_id = spec.attempt_id
+        self.attempt: Attempt | None = None
+        self.announced = spec.resumed is None
+        self.stream_open = False
+        self.call_ids = {
+            call["id"] for message in spec.request.messages for call in message.get("tool_calls", ())
+        }
+        self._seq = 0
+        self._saved_text = 0
+        self._saved_at = spec.clock()
+
+    def number(self, event: _Event) -> _Event:
+        self._seq += 1
+        event.turn_id = self.spec.turn_id
+        event.seq = self._seq
+        return event
+
+    def begin_attempt(self, request: ModelRequest) -> Attempt:
+        self.attempt = Attempt(
+            id=self.next_attempt_id,
+            request=request,
+            started=self.clock(),
+            reply=Reply(self.next_attempt_id.hex[-12:], frozenset(self.call_ids)),
+        )
+        self.announced = False
+        self._saved_text = 0
+        return self.attempt
+
+    def announce_next(self) -> UUID:
+        self.next_attempt_id = uuid7()
+        self.announced = True
+        return self.next_attempt_id
+
+    def checkpoint_due(self, now: float, text_length: int) -> bool:
+        waited = now - self._saved_at
+        return waited >= self.spec.renew_after or (
+            waited >= CHECKPOINT_SECONDS and text_length != self._saved_text
+        )
+
+    def checkpoint_done(self, text_length: int) -> None:
+        self._saved_at, self._saved_text = self.clock(), text_length
+
+
+def run_turn(spec: TurnSpec) -> Generator[Effect | TurnEvent, Any, Ending]:
+    """Answer the question that `spec.request` ends with. Yields effects and events; returns the ending."""
+    run = _Run(spec)
+    settled: Settled | None
+    try:
+        yield run.number(Started(conversation_id=spec.conversation_id))
+        reason = yield from _answer(run)
+        ending = Ending("completed", reason)
+    except _Parked as parked:
+        ending, settled = Ending("awaiting_approval", "awaiting_approval"), parked.settled
+    except Stopped as stop:
+        ending = _stopped(stop)
+    except AIServiceError as error:
+        ending = Ending("failed", "error", error=error)
+    except Exception as error:
+        ending = Ending("failed", "error", error=_unforeseen(error))
+    if run.stream_open:
+        yield CloseStream()
+    if ending.status != "awaiting_approval":
+        ending.attempt = _close_attempt(run, ending)
+        ending, settled = yield from _finish(run, ending)
+    if ending.error is not None:
+        yield run.number(_failed(ending.error))
+    if settled is not None and ending.status in ("completed", "cancelled", "awaiting_approval"):
+        model = run.attempt.reply.model or spec.request.model if run.attempt else spec.request.model
+        yield run.number(
+            Finished(
+                reason=ending.reason,
+                usage=settled.usage,
+                cost=settled.cost,
+                message_id=settled.message_id,
+                model=model,
+            )
+        )
+    yield run.number(Done())
+    return ending
+
+
+def _finish(run: _Run, ending: Ending) -> Generator[Effect, Any, tuple[Ending, Settled | None]]:
+    """Store the ending, waiting for a database that is away for a moment. Not settled: it stayed away."""
+    problem = AIServiceError()
+    for pause in (0.0, *FINISH_AGAIN_SECONDS):
+        if pause:
+            with contextlib.suppress(Stopped):
+                yield Wait(pause)
+        try:
+            settled: Settled = yield Db(partial(run.spec.store.finish, ending))
+        except Stopped as stop:
+            return _stopped(stop), None
+        except Exception as error:
+            problem = _unforeseen(error)
+        else:
+            return ending, settled
+    return Ending("failed", "error", error=problem), None
+
+
+class _Parked(Exception):
+    """Calls wait for a person."""
+
+    def __init__(self, settled: Settled) -> None:
+        self.settled = settled
+        super().__init__()
+
+
+def _answer(run: _Run) -> Generator[Effect | TurnEvent, Any, str]:
+    """Step until the model answers without calling a function. Returns the reason it ended for."""
+    spec = run.spec
+    messages: list[Message] = list(spec.request.messages)
+    if spec.resumed is not None:
+        results = yield from _make_calls(run, spec.resumed.now, spec.resumed.refused)
+        yield from _save_results(run, results)
+        # The results of calls that needed nobody's approval stand in the transcript already.
+        messages = repair([*messages, *(result.as_message() for result in results)])
+    mended = False
+    for step in count(spec.first_step):
+        request = replace(spec.request, messages=tuple(messages))
+        if spec.request.tools and step >= spec.max_steps:
+            request = replace(request, tool_choice="none")
+        attempt = yield from _ask_model(run, request)
+        reply = attempt.reply
+        calls = reply.calls
+        if not calls or reply.finish_reason in ("length", "content_filter"):
+            problem = spec.check(reply.text) if spec.check is not None else None
+            if problem is None:
+                return reply.finish_reason or "stop"
+            if mended:
+                raise StructuredOutputError(raw=reply.text)
+            mended = True
+            yield Db(partial(spec.store.retry, attempt, run.announce_next()))
+            yield run.number(Discarded())
+            messages += [{"role": "assistant", "content": reply.text}, {"role": "user", "content": problem}]
+            continue
+        if request.tool_choice == "none" or not request.tools:
+            return "max_steps"
+        if spec.control.stop_after_call:
+            raise Stopped("cancelled")
+        plan: Plan = yield Db(partial(spec.store.record_calls, attempt, calls))
+        run.attempt = None
+        run.call_ids.update(call.id for call in calls)
+        for call in calls:
+            yield run.number(CallRequested(call=call, needs_approval=call in plan.parked))
+        results = yield from _make_calls(run, plan.now)
+        if plan.parked:
+            settled: Settled = yield Db(partial(spec.store.park, results))
+            raise _Parked(settled)
+        yield from _save_results(run, results)
+        messages.append(reply.as_message())
+        messages.extend(result.as_message() for result in results)
+    raise AssertionError("count() has no end")
+
+
+def _make_calls(
+    run: _Run, calls: Sequence[FunctionCall], refused: Sequence[FunctionResult] = ()
+) -> Generator[Effect | TurnEvent, Any, list[FunctionResult]]:
+    """Make the calls and show what they and the refused ones returned."""
+    made: list[FunctionResult] = (yield CallFunctions(calls)) if calls else []
+    results = [*made, *refused]
+    for result in results:
+        yield run.number(CallReturned(result=result))
+    return results
+
+
+def _save_results(run: _Run, results: Sequence[FunctionResult]) -> _Steps:
+    go_on = yield Db(partial(run.spec.store.save_results, results, run.announce_next()))
+    if not go_on:
+        run.announced = False
+        raise Stopped("cancelled")
+
+
+def _ask_model(run: _Run, request: ModelRequest) -> Generator[Effect | TurnEvent, Any, Attempt]:
+    """Get one whole answer, trying again as long as nobody has seen any of it."""
+    spec = run.spec
+    for tried in count(1):
+        attempt = run.begin_attempt(request)
+        try:
+            yield OpenStream(request, partial(_renewal, run))
+            run.stream_open = attempt.accepted = True
+            yield from _read(run, attempt)
+            error = None
+        except AIServiceError as caught:
+            error = caught
+        if run.stream_open:
+            yield CloseStream()
+            run.stream_open = False
+        attempt.ended = run.clock()
+        if error is None:
+            attempt.outcome = "completed"
+            return attempt
+        attempt.outcome, attempt.error = "failed", error
+        delay = retry_delay(error, tried, spec.max_retries, spec.request.timeout, spec.jitter)
+        if delay is None or attempt.first_shown is not None or spec.control.stop_after_call:
+            raise error
+        yield from _wait(run, delay)
+        yield Db(partial(spec.store.retry, attempt, run.announce_next()))
+    raise AssertionError("count() has no end")
+
+
+def _read(run: _Run, attempt: Attempt) -> _Steps:
+    """Pass on what arrives until the stream's proper end."""
+    reply = attempt.reply
+    read = ReadStream()
+    length = 0
+    while True:
+        delta: Delta | None = yield read
+        if delta is None:
+            break
+        reply.add(delta)
+        if delta.shows:
+            if attempt.first_shown is None:
+                attempt.first_shown = run.clock()
+            if delta.text:
+                length += len(delta.text)
+                yield run.number(Content(content=delta.text))
+            for fragment in delta.calls:
+                call_id, begun = reply.add_fragment(fragment)
+                if begun is not None:
+                    yield run.number(CallStarted(call_id=call_id, name=begun))
+                if fragment.arguments:
+                    yield run.number(CallArguments(call_id=call_id, arguments=fragment.arguments))
+        if run.checkpoint_due(run.clock(), length):
+            yield from _checkpoint(run, reply.text)
+    if reply.finish_reason is None:
+        raise ProviderProtocolError()
+
+
+def _checkpoint(run: _Run, text: str) -> _Steps:
+    yield Checkpoint(text, partial(_keep, run, text))
+    run.checkpoint_done(len(text))
+
+
+def _keep(run: _Run, text: str) -> None:
+    """Keep the text so far and renew the lease. Raises Stopped. To be run in a hop."""
+    try:
+        go_on = run.spec.store.checkpoint(text)
+    except Stopped:
+        raise
+    except Exception:
+        # A checkpoint is worth less than the answer; the next one comes soon.
+        go_on = True
+    run.checkpoint_done(len(text))
+    if not go_on:
+        raise Stopped("cancelled")
+
+
+def _renewal(run: _Run) -> Callable[[], None] | None:
+    """What is due while the provider has not accepted yet."""
+    return partial(_keep, run, "") if run.checkpoint_due(run.clock(), 0) else None
+
+
+def _wait(run: _Run, seconds: float) -> _Steps:
+    """Wait, with the lease renewed and a wish to stop heard."""
+    until = run.clock() + seconds
+    while (left := until - run.clock()) > 0:
+        yield Wait(min(left, CHECKPOINT_SECONDS))
+        if run.checkpoint_due(run.clock(), 0):
+            yield from _checkpoint(run, "")
+
+
+def _close_attempt(run: _Run, ending: Ending) -> Attempt | None:
+    """The attempt that the ending has to settle, with its outcome."""
+    if run.announced:
+        run.begin_attempt(run.spec.request).asked = False
+    attempt = run.attempt
+    if attempt is not None and attempt.ended is None:
+        attempt.ended = run.clock()
+        attempt.outcome = ending.status
+        attempt.error = ending.error
+    return attempt
+
+
+def _stopped(stop: Stopped) -> Ending:
+    match stop.why:
+        case "cancelled":
+            return Ending("cancelled", "cancelled")
+        case "lost":
+            return Ending("interrupted", "error", error=TurnInterruptedError())
+        case "interrupted":
+            return Ending("interrupted", "error", error=TurnInterruptedError())
+
+
+def _failed(error: AIServiceError) -> Failed:
+    return Failed(
+        code=error.code,
+        message=error.public_message,
+        retryable=error.retryable,
+        retry_after=error.retry_after,
+    )
+
+
+def _unforeseen(error: Exception) -> AIServiceError:
+    """An error of our own: its text stays inside, its origin goes to the log of whoever drives the turn."""
+    wrapped = AIServiceError()
+    wrapped.__cause__ = error
+    return wrapped
