@@ -1,0 +1,23 @@
+"""What is kept: one file a table."""
+
+from django_chatgpt.models.alert import AIAlert
+from django_chatgpt.models.call import AIFunctionCall
+from django_chatgpt.models.configuration import AIConfiguration
+from django_chatgpt.models.conversation import AIConversation
+from django_chatgpt.models.embedding import EmbeddingVector
+from django_chatgpt.models.function import AIFunction
+from django_chatgpt.models.message import AIMessage
+from django_chatgpt.models.turn import AITurn
+from django_chatgpt.models.usage import AIUsage
+
+__all__ = [
+    "AIAlert",
+    "AIConfiguration",
+    "AIConversation",
+    "AIFunction",
+    "AIFunctionCall",
+    "AIMessage",
+    "AITurn",
+    "AIUsage",
+    "EmbeddingVector",
+]

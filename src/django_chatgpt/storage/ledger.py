@@ -1,0 +1,121 @@
+"""The ledger: one row per attempt, written before the provider is called and settled once after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db.models import F, Q, Sum
+from django.utils import timezone
+
+from django_chatgpt.core.messages import TokenUsage
+from django_chatgpt.models import AIConversation, AITurn, AIUsage
+from django_chatgpt.storage.primary import primary
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What an attempt took. `cost` is in USD, None where the price or the usage is not known."""
+
+    outcome: str
+    usage: TokenUsage
+    usage_source: str
+    cost: Decimal | None
+    price_source: str = ""
+    model: str = ""
+    service_tier: str = ""
+    request_id: str = ""
+    error_code: str = ""
+    latency_ms: int | None = None
+    time_to_first_token_ms: int | None = None
+
+
+def announce(
+    attempt_id: UUID,
+    *,
+    user_id: Any,
+    model: str,
+    conversation_id: UUID | None = None,
+    turn_id: UUID | None = None,
+    kind: str = AIUsage.Kind.CHAT,
+) -> None:
+    """Write that an attempt is about to be made."""
+    AIUsage(
+        pk=attempt_id,
+        user_id=user_id,
+        conversation_id=conversation_id,
+        turn_id=turn_id,
+        kind=kind,
+        model=model,
+    ).save(force_insert=True, using=primary())
+
+
+def settle(attempt_id: UUID, bill: Bill) -> bool:
+    """Write what an attempt took. Only the first settling counts: False, and no change, afterwards."""
+    values: dict[str, Any] = {
+        "outcome": bill.outcome,
+        "prompt_tokens": bill.usage.prompt_tokens,
+        "completion_tokens": bill.usage.completion_tokens,
+        "total_tokens": bill.usage.total_tokens,
+        "cached_tokens": bill.usage.cached_tokens,
+        "cache_write_tokens": bill.usage.cache_write_tokens,
+        "reasoning_tokens": bill.usage.reasoning_tokens,
+        "estimated_cost": bill.cost,
+        "price_source": bill.price_source,
+        "usage_source": bill.usage_source,
+        "service_tier": bill.service_tier,
+        "request_id": bill.request_id,
+        "error_code": bill.error_code,
+        "latency_ms": bill.latency_ms,
+        "time_to_first_token_ms": bill.time_to_first_token_ms,
+        "updated_at": timezone.now(),
+    }
+    if bill.model:
+        values["model"] = bill.model
+    return bool(
+        AIUsage.objects.using(primary())
+        .filter(pk=attempt_id, outcome=AIUsage.Outcome.RUNNING)
+        .update(**values)
+    )
+
+
+def add_to_conversation(conversation_id: UUID, tokens: int, cost: Decimal | None) -> None:
+    """Add what was settled to a conversation's totals, and mark the conversation as used now."""
+    changes: dict[str, Any] = {"updated_at": timezone.now()}
+    if tokens:
+        changes["total_tokens"] = F("total_tokens") + tokens
+    if cost:
+        changes["total_cost"] = F("total_cost") + cost
+    AIConversation.objects.using(primary()).filter(pk=conversation_id).update(**changes)
+
+
+def turn_totals(turn_id: UUID) -> tuple[TokenUsage, Decimal | None]:
+    """Usage and cost of all attempts of a turn; the cost is None if that of any is not known."""
+    names = list(TokenUsage.model_fields)
+    rows = AIUsage.objects.using(primary()).filter(turn_id=turn_id, kind=AIUsage.Kind.CHAT)
+    sums = rows.aggregate(cost=Sum("estimated_cost"), **{name: Sum(name) for name in names})
+    known = not rows.filter(estimated_cost=None).exists()
+    usage = TokenUsage(**{name: sums[name] or 0 for name in names})
+    return usage, (sums["cost"] or Decimal(0)) if known else None
+
+
+def abandon(before: datetime) -> int:
+    """Write off attempts that were begun before then and whose turn is over, or that have none.
+
+    How they ended nobody knows.
+    """
+    nobody_waits = Q(turn=None) | Q(turn__status__in=sorted(AITurn.OVER))
+    lost = AIUsage.objects.using(primary()).filter(
+        nobody_waits, outcome=AIUsage.Outcome.RUNNING, timestamp__lt=before
+    )
+    return lost.update(
+        outcome=AIUsage.Outcome.INTERRUPTED, error_code="interrupted", updated_at=timezone.now()
+    )
+
+
+def open_attempts(turn_id: UUID) -> list[AIUsage]:
+    """Attempts of a turn that nobody has settled."""
+    return list(AIUsage.objects.using(primary()).filter(turn_id=turn_id, outcome=AIUsage.Outcome.RUNNING))

@@ -1,0 +1,333 @@
+"""How a turn is kept: opened with its question, checkpointed, finished once, swept when its process died.
+
+Plain functions on the ORM, each whole or not at all. Writes that race are guarded in their WHERE clause:
+who updates no row has lost.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+from uuid import UUID
+
+from django.db import IntegrityError, OperationalError
+from django.db.models import Case, QuerySet, TextField, Value, When
+from django.db.models.functions import Cast
+from django.utils import timezone
+
+from django_chatgpt.core.effects import Stopped
+from django_chatgpt.core.history import from_legacy, repair
+from django_chatgpt.core.ids import uuid7
+from django_chatgpt.core.messages import Message, storable
+from django_chatgpt.exceptions import ConflictError, NotFoundError
+from django_chatgpt.models import AIConfiguration, AIConversation, AIMessage, AITurn
+from django_chatgpt.storage import ledger
+from django_chatgpt.storage.primary import atomic, in_transaction, primary
+
+TITLE_LENGTH = 60
+NOTHING = (None, "", "null", "[]", "{}")
+OPEN_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What opening a turn needs. `lease` is how long its process may be silent before it counts as dead."""
+
+    user_id: Any
+    text: str
+    token_count: int
+    lease: timedelta
+    conversation_id: UUID | None = None
+    configuration: AIConfiguration | None = None
+    session_id: str = ""
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedTurn:
+    """A stored turn. `history` ends with the question; `next_sequence` is the answer's."""
+
+    turn_id: UUID
+    conversation_id: UUID
+    attempt_id: UUID
+    history: list[Message]
+    next_sequence: int
+
+
+def find_conversation(conversation_id: UUID, user_id: Any) -> AIConversation:
+    """The user's own conversation, with its configuration; NotFoundError also for somebody else's."""
+    try:
+        return (
+            AIConversation.objects.using(primary())
+            .select_related("configuration")
+            .get(pk=conversation_id, user_id=user_id)
+        )
+    except AIConversation.DoesNotExist:
+        pass
+    raise NotFoundError(f"conversation_id: you have no conversation {conversation_id}.")
+
+
+def find_repeat(user_id: Any, idempotency_key: str, fingerprint: str) -> AITurn | None:
+    """The turn that this key has opened before; ConflictError if it was for another question."""
+    turn = AITurn.objects.using(primary()).filter(user_id=user_id, idempotency_key=idempotency_key).first()
+    if turn is not None and turn.request_fingerprint != fingerprint:
+        raise ConflictError(
+            "Idempotency-Key: this key was used for another request.",
+            turn_id=turn.pk,
+            code="idempotency_mismatch",
+        )
+    return turn
+
+
+def open_turn(question: Question, model: str, sweep: Callable[[AITurn], bool]) -> OpenedTurn | AITurn:
+    """Store the question and its turn, and announce the first attempt in the ledger.
+
+    Returns the earlier turn where the idempotency key has opened one. Raises ConflictError naming the turn
+    that the conversation is busy with; one whose lease ran out is ended by `sweep` first.
+    """
+    failure: OperationalError | None = None
+    for _ in range(OPEN_TRIES):
+        try:
+            with atomic():
+                return _open(question, model)
+        except IntegrityError:
+            failure = None
+        except OperationalError as error:
+            # Two who begin at once may deadlock on MariaDB's index locks; the loser's transaction is gone.
+            if in_transaction():
+                raise
+            failure = error
+            continue
+        if question.idempotency_key is not None:
+            repeat = find_repeat(question.user_id, question.idempotency_key, question.fingerprint)
+            if repeat is not None:
+                return repeat
+        if question.conversation_id is not None:
+            # It may have been deleted since it was found.
+            find_conversation(question.conversation_id, question.user_id)
+        busy = (
+            AITurn.objects.using(primary()).active().filter(conversation_id=question.conversation_id).first()
+        )
+        if busy is not None and not (is_expired(busy) and sweep(busy)):
+            raise busy_with(busy)
+    raise failure or ConflictError("The conversation is busy.", code="turn_running")
+
+
+def busy_with(turn: AITurn) -> ConflictError:
+    """What somebody is told who wants the conversation that `turn` holds."""
+    return ConflictError(
+        f"The conversation is busy with turn {turn.pk}; wait for it or cancel it.",
+        turn_id=turn.pk,
+        code="turn_running",
+    )
+
+
+def _open(question: Question, model: str) -> OpenedTurn:
+    # The first statement of the transaction writes: on SQLite a transaction that begins by reading can't
+    # wait for another writer.
+    now = timezone.now()
+    conversation_id = question.conversation_id
+    if conversation_id is None:
+        conversation_id = (
+            AIConversation.objects.using(primary())
+            .create(
+                user_id=question.user_id,
+                configuration_id=question.configuration.pk if question.configuration else None,
+                title=title_of(question.text),
+                session_id=question.session_id,
+            )
+            .pk
+        )
+    turn = AITurn.objects.using(primary()).create(
+        conversation_id=conversation_id,
+        user_id=question.user_id,
+        status=AITurn.Status.RUNNING,
+        idempotency_key=question.idempotency_key,
+        request_fingerprint=question.fingerprint,
+        options=question.options,
+        started_at=now,
+        lease_expires_at=now + question.lease,
+    )
+    history, last = ([], 0) if question.conversation_id is None else load_history(conversation_id)
+    AIMessage.objects.using(primary()).create(
+        conversation_id=conversation_id,
+        turn_id=turn.pk,
+        sequence=last + 1,
+        role=AIMessage.Role.USER,
+        content=question.text,
+        token_count=question.token_count,
+    )
+    attempt_id = uuid7()
+    ledger.announce(
+        attempt_id, user_id=question.user_id, conversation_id=conversation_id, turn_id=turn.pk, model=model
+    )
+    history.append({"role": "user", "content": question.text})
+    return OpenedTurn(turn.pk, conversation_id, attempt_id, history, last + 2)
+
+
+def title_of(text: str) -> str:
+    """The first words of a question, at most TITLE_LENGTH characters."""
+    line = " ".join(text.split())
+    if len(line) <= TITLE_LENGTH:
+        return line
+    words = line[:TITLE_LENGTH].rsplit(" ", 1)[0]
+    return words.rstrip(".,;:") + "…"
+
+
+def load_history(conversation_id: UUID, *, with_gaps: bool = False) -> tuple[list[Message], int]:
+    """What was said, in a form every provider accepts, and the last sequence number (0: nothing).
+
+    `with_gaps` leaves calls without their results, for a turn that is about to make them.
+    """
+    rows = (
+        AIMessage.objects.using(primary())
+        .filter(conversation_id=conversation_id)
+        .order_by("sequence")
+        .values_list(
+            "sequence",
+            "role",
+            "content",
+            "tool_call_id",
+            "status",
+            # As text: most rows have none, and parsing JSON would cost more than all the rest.
+            Cast("tool_calls", TextField()),
+            Cast("metadata", TextField()),
+            Cast("function_call", TextField()),
+        )
+    )
+    lines: list[dict[str, Any]] = []
+    last = 0
+    legacy = False
+    for sequence, role, content, tool_call_id, status, tool_calls, metadata, function_call in rows:
+        last = sequence
+        if status == AIMessage.Status.REFUSED:
+            continue
+        line: dict[str, Any] = {"role": role, "content": content}
+        if tool_calls not in NOTHING:
+            line["tool_calls"] = json.loads(tool_calls)
+        if tool_call_id:
+            line["tool_call_id"] = tool_call_id
+        if metadata and '"items"' in metadata and (items := json.loads(metadata).get("items")):
+            line["items"] = items
+        if function_call not in NOTHING:
+            line["function_call"] = json.loads(function_call)
+            legacy = True
+        legacy = legacy or role == AIMessage.Role.FUNCTION
+        lines.append(line)
+    messages: list[Any] = from_legacy(lines) if legacy else lines
+    return messages if with_gaps else repair(messages), last
+
+
+def running(turn_id: UUID) -> QuerySet[AITurn]:
+    return AITurn.objects.using(primary()).filter(pk=turn_id, status=AITurn.Status.RUNNING)
+
+
+def checkpoint(turn_id: UUID, text: str, lease: timedelta) -> bool:
+    """Keep the text so far and renew the lease. False: a stop was asked for. Raises Stopped("lost")."""
+    now = timezone.now()
+    values = {"partial_text": text, "lease_expires_at": now + lease, "updated_at": now}
+    if running(turn_id).filter(cancel_requested_at=None).update(**values):
+        return True
+    if running(turn_id).update(**values):
+        return False
+    raise Stopped("lost")
+
+
+def checkpoint_all(
+    texts: Mapping[UUID, tuple[str, timedelta]],
+) -> dict[UUID, Literal["cancelled", "lost"]]:
+    """Keep the texts of many turns and renew their leases, in two statements.
+
+    Answers which of them have to stop: somebody asked for it, or they are over already.
+    """
+    now = timezone.now()
+    written = AITurn.objects.using(primary()).filter(pk__in=texts, status=AITurn.Status.RUNNING)
+    written.update(
+        partial_text=Case(
+            *(When(pk=turn_id, then=Value(storable(text))) for turn_id, (text, _) in texts.items()),
+            output_field=TextField(),
+        ),
+        lease_expires_at=now + max(lease for _, lease in texts.values()),
+        updated_at=now,
+    )
+    asked = dict(written.values_list("pk", "cancel_requested_at"))
+    stops: dict[UUID, Literal["cancelled", "lost"]] = {}
+    for turn_id in texts:
+        if turn_id not in asked:
+            stops[turn_id] = "lost"
+        elif asked[turn_id] is not None:
+            stops[turn_id] = "cancelled"
+    return stops
+
+
+def renew(turn_id: UUID, lease: timedelta) -> bool:
+    """Clear the text of a step that is stored by now and renew the lease; answers as `checkpoint` does."""
+    return checkpoint(turn_id, "", lease)
+
+
+def park(turn_id: UUID, until: datetime) -> None:
+    """Let a running turn rest until a person has decided, or the time is over. Raises Stopped("lost")."""
+    now = timezone.now()
+    parked = running(turn_id).update(
+        status=AITurn.Status.AWAITING_APPROVAL, partial_text="", lease_expires_at=until, updated_at=now
+    )
+    if not parked:
+        raise Stopped("lost")
+
+
+def end(turn_id: UUID, status: str, *, partial_text: str, error_code: str, error_message: str) -> None:
+    """End a running turn and free its conversation. Raises Stopped("lost") if it is over already."""
+    now = timezone.now()
+    ended = running(turn_id).update(
+        status=status,
+        active_conversation=None,
+        partial_text=partial_text,
+        error_code=error_code,
+        error_message=error_message,
+        lease_expires_at=None,
+        finished_at=now,
+        updated_at=now,
+    )
+    if not ended:
+        raise Stopped("lost")
+
+
+def add_messages(messages: Sequence[AIMessage]) -> None:
+    if len(messages) == 1:
+        messages[0].save(force_insert=True, using=primary())
+    else:
+        AIMessage.objects.using(primary()).bulk_create(messages)
+
+
+def is_expired(turn: AITurn, now: datetime | None = None) -> bool:
+    """Whether the process that drove this active turn counts as dead."""
+    expires = turn.lease_expires_at
+    return turn.is_active and expires is not None and expires < (now or timezone.now())
+
+
+def claim_expired(turn: AITurn) -> bool:
+    """End a turn whose lease ran out, once: of several who try, one is told True.
+
+    Nobody is if it was written on since `turn` was read: whoever does so renews the lease.
+    """
+    now = timezone.now()
+    rested = turn.status == AITurn.Status.AWAITING_APPROVAL
+    return bool(
+        AITurn.objects.using(primary())
+        .expired(now)
+        .filter(pk=turn.pk, status=turn.status, lease_expires_at=turn.lease_expires_at)
+        .update(
+            status=AITurn.Status.CANCELLED if rested else AITurn.Status.INTERRUPTED,
+            active_conversation=None,
+            error_code="approval_expired" if rested else "interrupted",
+            error_message="Nobody decided in time." if rested else "The process that ran the turn went away.",
+            lease_expires_at=None,
+            finished_at=now,
+            updated_at=now,
+        )
+    )
