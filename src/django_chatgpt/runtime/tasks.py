@@ -1,0 +1,170 @@
+"""Drive a turn in an asyncio task of its own: the turn belongs to the server, a request only listens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Coroutine
+from datetime import timedelta
+from typing import Any, Literal, TypeVar
+
+from django_chatgpt.core.effects import Stopped
+from django_chatgpt.core.events import TurnEvent
+from django_chatgpt.core.spec import Ending, TurnSpec
+from django_chatgpt.core.turn import run_turn
+from django_chatgpt.functions.calls import FunctionBox
+from django_chatgpt.runtime.coroutines import Checkpointed, TaskWorld
+from django_chatgpt.runtime.endings import log_ending
+from django_chatgpt.runtime.inline import OnDisconnect
+
+T = TypeVar("T")
+
+_running: set[asyncio.Task[None]] = set()
+
+
+class TurnTask:
+    """A turn in a task of its own, and the one who listens to it.
+
+    Made and used on one event loop. What the listener has not fetched yet is kept; there is never more
+    of it than the answer is long.
+    """
+
+    def __init__(
+        self, spec: TurnSpec, functions: FunctionBox, *, on_disconnect: OnDisconnect = "continue"
+    ) -> None:
+        self.spec = spec
+        self.ending: Ending | None = None
+        self._on_disconnect = on_disconnect
+        lease = timedelta(seconds=3 * spec.renew_after)
+        self._world = TaskWorld(functions, Checkpointed(spec.turn_id, lease, self.stop))
+        self._events: deque[TurnEvent] = deque()
+        self._listener: asyncio.Future[None] | None = None
+        self._watched = True
+        self._begun = False
+        self._over = False
+        self._stopping = False
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"turn-{spec.turn_id}")
+        # The loop keeps only weak references to its tasks.
+        _running.add(self._task)
+        self._task.add_done_callback(_running.discard)
+
+    async def events(self, heartbeat: float | None = None) -> AsyncGenerator[list[TurnEvent]]:
+        """Yield what has happened since the last time; with `heartbeat`, an empty list after silence.
+
+        `heartbeat` is in seconds. Leaving early is what a lost listener looks like; see `leave`.
+        """
+        try:
+            while True:
+                if self._events:
+                    batch = list(self._events)
+                    self._events.clear()
+                    yield batch
+                elif self._over:
+                    return
+                elif not await self._something(heartbeat):
+                    yield []
+        finally:
+            self.leave()
+
+    def leave(self) -> None:
+        """Nobody listens any more: do what `on_disconnect` says."""
+        if self._over or not self._watched:
+            return
+        self._watched = False
+        self._events.clear()
+        if self._on_disconnect == "drain":
+            self.spec.control.stop_after_call = True
+        elif self._on_disconnect == "cancel":
+            self.stop()
+
+    def stop(self, why: Literal["cancelled", "interrupted", "lost"] = "cancelled") -> None:
+        """End the turn now; what has arrived is kept."""
+        if self._over or self._stopping:
+            return
+        self._stopping = True
+        self._world.stop = Stopped(why)
+        # A task cancelled before its first step would never run, and its turn stay open.
+        if self._begun:
+            self._task.cancel()
+
+    async def _something(self, heartbeat: float | None) -> bool:
+        """Wait for an event or the end. False: `heartbeat` seconds went by without."""
+        loop = asyncio.get_running_loop()
+        self._listener = listener = loop.create_future()
+        timer = None if heartbeat is None else loop.call_later(heartbeat, _wake, listener)
+        try:
+            await listener
+        finally:
+            self._listener = None
+            if timer is not None:
+                timer.cancel()
+        return bool(self._events) or self._over
+
+    def _show(self, event: TurnEvent) -> None:
+        if self._watched:
+            self._events.append(event)
+            if self._listener is not None:
+                _wake(self._listener)
+
+    async def _run(self) -> None:
+        self._begun = True
+        try:
+            await self._drive()
+        finally:
+            self._over = True
+            if self._listener is not None:
+                _wake(self._listener)
+        if self._world.cancelled and not self._stopping:
+            raise asyncio.CancelledError
+
+    async def _drive(self) -> None:
+        steps = run_turn(self.spec)
+        answer: Any = None
+        error: Exception | None = None
+        while True:
+            try:
+                step = steps.send(answer) if error is None else steps.throw(error)
+            except StopIteration as end:
+                self.ending = end.value
+                log_ending(self.spec, end.value)
+                return
+            answer = error = None
+            if isinstance(step, TurnEvent):
+                self._show(step)
+                continue
+            try:
+                answer = await self._world.perform(step)
+            except Exception as caught:
+                error = caught
+
+
+_opening: set[asyncio.Task[Any]] = set()
+
+
+async def opened(opening: Coroutine[Any, Any, T]) -> T:
+    """Wait for a turn to be stored and launched; cancelled meanwhile, it is launched all the same."""
+    task = asyncio.get_running_loop().create_task(opening)
+    _opening.add(task)
+    task.add_done_callback(_opening.discard)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(_left)
+        raise
+
+
+def _left(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled() and task.exception() is None and isinstance(task.result(), TurnTask):
+        task.result().leave()
+
+
+def _wake(listener: asyncio.Future[None]) -> None:
+    if not listener.done():
+        listener.set_result(None)
+
+
+async def wait_for_turns() -> None:
+    """Wait until the turns that run on this loop have ended."""
+    loop = asyncio.get_running_loop()
+    while here := [task for task in _running if task.get_loop() is loop]:
+        await asyncio.wait(here)
