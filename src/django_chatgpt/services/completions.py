@@ -1,0 +1,236 @@
+"""Calls of the model that belong to no conversation: nothing is stored of them but the ledger."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from django_chatgpt.core.effects import (
+    CloseStream,
+    Complete,
+    Db,
+    Effect,
+    OpenChunks,
+    ReadChunk,
+    Stopped,
+    Wait,
+)
+from django_chatgpt.core.ids import uuid7
+from django_chatgpt.core.messages import FunctionCall, TokenUsage, storable
+from django_chatgpt.core.reply import MAX_NAME, MAX_TIER, MAX_TOKENS
+from django_chatgpt.core.request import Endpoint
+from django_chatgpt.core.retry import retry_delay
+from django_chatgpt.exceptions import AIServiceError, ProviderProtocolError
+from django_chatgpt.services import billing, prices
+from django_chatgpt.storage import ledger
+from django_chatgpt.storage.ledger import Bill
+
+if TYPE_CHECKING:
+    from django_chatgpt.providers import ChatCompletion, ChatCompletionChunk
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A request as OpenAI's Chat Completions takes it, and on whose account it goes."""
+
+    endpoint: Endpoint
+    body: dict[str, Any]
+    user_id: Any
+    max_retries: int
+    timeout: float
+
+    @property
+    def model(self) -> str:
+        return str(self.body["model"])
+
+
+@dataclass(slots=True)
+class _Try:
+    """One attempt, as far as it has come."""
+
+    completion: Completion
+    id: UUID = field(default_factory=uuid7)
+    started: float = field(default_factory=time.monotonic)
+    accepted: bool = False
+    first_token: float | None = None
+    usage: TokenUsage | None = None
+    model: str = ""
+    request_id: str = ""
+    service_tier: str = ""
+    text: list[str] = field(default_factory=list)
+
+    def announce(self) -> None:
+        model = storable(self.completion.model, MAX_NAME)
+        ledger.announce(self.id, user_id=self.completion.user_id, model=model)
+
+    def settle(self, outcome: str, error: AIServiceError | None = None) -> None:
+        completion, now = self.completion, time.monotonic()
+        usage, source = self._usage(error)
+        price = prices.price(
+            self.model or completion.model,
+            usage,
+            asked=completion.model,
+            base_url=completion.endpoint.base_url,
+            service_tier=self.service_tier,
+        )
+        ledger.settle(
+            self.id,
+            Bill(
+                outcome=outcome,
+                usage=usage,
+                usage_source=source,
+                cost=None if source == "unknown" else price.cost,
+                price_source=price.source,
+                model=self.model,
+                service_tier=self.service_tier,
+                request_id=self._request_id(error),
+                error_code=error.code if error else "",
+                latency_ms=round((now - self.started) * 1000),
+                time_to_first_token_ms=(
+                    None if self.first_token is None else round((self.first_token - self.started) * 1000)
+                ),
+            ),
+        )
+
+    def _request_id(self, error: AIServiceError | None) -> str:
+        """Some servers echo there what they were sent, the key included."""
+        given = self.request_id or _name(getattr(error, "request_id", ""), MAX_NAME)
+        key = self.completion.endpoint.api_key
+        return "" if key and key in given else given
+
+    def _usage(self, error: AIServiceError | None) -> tuple[TokenUsage, str]:
+        if self.usage is not None:
+            return self.usage, "provider"
+        if self.accepted or error is None:
+            body = self.completion.body
+            calls: list[FunctionCall] = []
+            return billing.estimate(body["messages"], "".join(self.text), calls, self.completion.model), (
+                "estimated"
+            )
+        return TokenUsage(), "unknown" if billing.no_answer(error) else "provider"
+
+    def take(self, part: ChatCompletion | ChatCompletionChunk) -> None:
+        """Note what the ledger wants to know of an answer or a piece of one, whatever shapes it has."""
+        self.model = _name(part.model, MAX_NAME) or self.model
+        self.service_tier = _name(part.service_tier, MAX_TIER) or self.service_tier
+        self.request_id = _name(getattr(part, "_request_id", None), MAX_NAME) or self.request_id
+        self.usage = _usage_of(part.usage) or self.usage
+        text = "".join(_texts_of(part))
+        if text:
+            self.first_token = self.first_token or time.monotonic()
+            self.text.append(text)
+
+    def misread(self) -> ProviderProtocolError:
+        """The error of an answer that nobody foresaw; it does not hold what the provider sent."""
+        return ProviderProtocolError(request_id=self.request_id)
+
+
+def complete(completion: Completion) -> Generator[Effect, Any, ChatCompletion]:
+    """Steps that get one whole answer."""
+    for tried in count(1):
+        attempt = _Try(completion)
+        yield Db(attempt.announce)
+        try:
+            answer: ChatCompletion = yield Complete(completion.endpoint, completion.body, completion.timeout)
+            attempt.accepted = True
+            attempt.take(answer)
+            attempt.first_token = None
+        except Stopped as stop:
+            yield Db(partial(attempt.settle, stop.why))
+            raise
+        except AIServiceError as caught:
+            error = caught
+        except Exception:
+            error = attempt.misread()
+        else:
+            yield Db(partial(attempt.settle, "completed"))
+            return answer
+        yield from _give_up_or_wait(attempt, error, tried)
+    raise AssertionError("count() has no end")
+
+
+def stream(completion: Completion) -> Generator[Effect | ChatCompletionChunk, Any, None]:
+    """Steps that get one answer in chunks, which they yield between their effects."""
+    for tried in count(1):
+        attempt = _Try(completion)
+        yield Db(attempt.announce)
+        error: AIServiceError
+        try:
+            yield OpenChunks(completion.endpoint, completion.body, completion.timeout)
+            attempt.accepted = True
+            while (chunk := (yield ReadChunk())) is not None:
+                attempt.take(chunk)
+                yield chunk
+        except Stopped as stop:
+            yield CloseStream()
+            yield Db(partial(attempt.settle, stop.why))
+            return
+        except AIServiceError as caught:
+            error = caught
+        except Exception:
+            error = attempt.misread()
+        else:
+            yield CloseStream()
+            yield Db(partial(attempt.settle, "completed"))
+            return
+        yield CloseStream()
+        yield from _give_up_or_wait(attempt, error, tried)
+
+
+def _give_up_or_wait(attempt: _Try, error: AIServiceError, tried: int) -> Generator[Effect, Any, None]:
+    """Settle a failed attempt; return if there shall be another, raise otherwise."""
+    yield Db(partial(attempt.settle, "failed", error))
+    completion = attempt.completion
+    delay = retry_delay(error, tried, completion.max_retries, completion.timeout)
+    if delay is None or attempt.accepted:
+        raise error
+    yield Wait(delay)
+
+
+def build_body(
+    *,
+    model: str,
+    messages: Sequence[dict[str, Any]],
+    functions: Sequence[dict[str, Any]] | None,
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """The request; options that are None are not sent."""
+    body: dict[str, Any] = {"model": model, "messages": list(messages)}
+    if functions:
+        body["tools"] = [{"type": "function", "function": schema} for schema in functions]
+    body.update({name: value for name, value in options.items() if value is not None})
+    return body
+
+
+def _texts_of(part: ChatCompletion | ChatCompletionChunk) -> Generator[str]:
+    """The texts of all choices; the SDK lets through whatever a server may have put in their places."""
+    choices: object = part.choices
+    for choice in choices if isinstance(choices, list) else ():
+        said = getattr(choice, "delta", None) or getattr(choice, "message", None)
+        content = getattr(said, "content", None)
+        if isinstance(content, str):
+            yield storable(content)
+
+
+def _name(given: object, most: int) -> str:
+    return storable(given, most) if isinstance(given, str) else ""
+
+
+def _usage_of(usage: Any) -> TokenUsage | None:
+    """The provider's counts; None if it has not counted, or claims more than the ledger has room for."""
+    # The SDK takes long to import, and there is none to count for before it has been.
+    from django_chatgpt.providers.parsing import token_usage
+
+    if isinstance(usage, BaseModel):
+        usage = usage.model_dump(warnings=False)
+    counted = token_usage(usage) if isinstance(usage, Mapping) else None
+    if counted is None or max(counted.model_dump().values()) > MAX_TOKENS:
+        return None
+    return counted

@@ -1,0 +1,48 @@
+"""The site's functions, called by a person instead of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_core import to_json
+
+from django_chatgpt.adapter import get_adapter
+from django_chatgpt.core.ids import uuid7
+from django_chatgpt.core.messages import FunctionCall
+from django_chatgpt.exceptions import InvalidRequestError, PermissionDeniedError
+from django_chatgpt.functions.calls import FunctionBox
+from django_chatgpt.storage import functions as storage
+
+
+def schemas_for(user: Any) -> list[dict[str, Any]]:
+    """What the model is told of the functions that this user may call."""
+    return list(_box(user).schemas)
+
+
+def execute(user: Any, name: str, arguments: Mapping[str, Any]) -> Any:
+    """Call a function and count the call. Gives what it returns, as JSON would have it.
+
+    Raises NotFoundError, PermissionDeniedError, InvalidRequestError, ToolFailedError.
+    """
+    call = FunctionCall(id=f"call_{uuid7().hex}", name=name, arguments=as_text(arguments))
+    [outcome] = _box(user).execute([call])
+    storage.count([outcome.result])
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.value
+
+
+def as_text(arguments: Mapping[str, Any]) -> str:
+    """A person's arguments as a model would write them: JSON. Raises InvalidRequestError."""
+    try:
+        return to_json(dict(arguments)).decode()
+    except ValueError:
+        problem = "must be JSON; it has half a character or too many levels."
+        raise InvalidRequestError(fields={"arguments": problem}) from None
+
+
+def _box(user: Any) -> FunctionBox:
+    if not get_adapter().may_use(user):
+        raise PermissionDeniedError()
+    return FunctionBox.for_user(user)

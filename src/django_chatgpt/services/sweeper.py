@@ -1,0 +1,96 @@
+"""How a turn is ended whose process died."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from django.utils import timezone
+
+from django_chatgpt.conf import conf
+from django_chatgpt.core.messages import Message
+from django_chatgpt.models import AIMessage, AITurn, AIUsage
+from django_chatgpt.services import billing, prices, tokens
+from django_chatgpt.storage import calls, ledger
+from django_chatgpt.storage import turns as storage
+from django_chatgpt.storage.ledger import Bill
+from django_chatgpt.storage.primary import atomic, primary
+
+logger = logging.getLogger("django_chatgpt.turns")
+
+ABANDONED_AFTER = timedelta(hours=6)
+
+
+def sweep(turn: AITurn) -> bool:
+    """End a turn whose process died: keep its text, estimate what it took. True if this call did it."""
+    # Counting tokens may take long, so it is done before anything is locked. The claim fails if the turn
+    # was written on meanwhile.
+    history, last = storage.load_history(turn.conversation_id)
+    bills = [(attempt.pk, _bill(turn, attempt, history)) for attempt in ledger.open_attempts(turn.pk)]
+    text = turn.partial_text
+    token_count = tokens.count_text(text, conf.default_model) if text else 0
+    with atomic():
+        if not storage.claim_expired(turn):
+            return False
+        turn.refresh_from_db(using=primary())
+        for attempt_id, bill in bills:
+            if ledger.settle(attempt_id, bill):
+                ledger.add_to_conversation(turn.conversation_id, bill.usage.total_tokens, bill.cost)
+        calls.give_up(turn.pk)
+        if text:
+            storage.add_messages(
+                [
+                    AIMessage(
+                        conversation_id=turn.conversation_id,
+                        turn_id=turn.pk,
+                        sequence=last + 1,
+                        role=AIMessage.Role.ASSISTANT,
+                        content=text,
+                        status=AIMessage.Status.INTERRUPTED,
+                        token_count=token_count,
+                        estimated_cost=bills[-1][1].cost if bills else None,
+                    )
+                ]
+            )
+    return True
+
+
+def _bill(turn: AITurn, attempt: AIUsage, history: Sequence[Message]) -> Bill:
+    usage = billing.estimate(history, turn.partial_text, (), attempt.model)
+    base_url = str(turn.options.get("base_url", "")) or None
+    price = prices.price(attempt.model, usage, base_url=base_url)
+    return Bill(
+        outcome=AIUsage.Outcome.INTERRUPTED,
+        usage=usage,
+        usage_source=AIUsage.Source.ESTIMATED,
+        cost=price.cost,
+        price_source=price.source,
+        error_code="interrupted",
+    )
+
+
+def sweep_expired(batch: int = 100) -> int:
+    """End every turn whose process died; the number of those that this call ended.
+
+    Attempts whose turn is over or that have none, and that nobody can be waiting for any more, are written
+    off as unknown. A turn that can't be ended is logged and left to the next call; it stops no other.
+    """
+    ledger.abandon(timezone.now() - ABANDONED_AFTER)
+    ended = 0
+    failed: set[UUID] = set()
+    while expired := _expired(failed, batch):
+        for turn in expired:
+            try:
+                ended += sweep(turn)
+            except Exception as error:
+                # Its name only: what it says may be what somebody said.
+                failed.add(turn.pk)
+                logger.error("Turn %s can't be ended: %s", turn.pk, type(error).__name__)
+    return ended
+
+
+def _expired(without: set[UUID], batch: int) -> list[AITurn]:
+    rows = AITurn.objects.using(primary()).expired().exclude(pk__in=without)
+    return list(rows.order_by("lease_expires_at")[:batch])

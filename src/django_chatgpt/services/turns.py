@@ -1,0 +1,241 @@
+"""How a running turn is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.utils import timezone
+
+from django_chatgpt.conf import conf
+from django_chatgpt.core.effects import Stopped
+from django_chatgpt.core.messages import FunctionCall, FunctionResult, TokenUsage, storable
+from django_chatgpt.core.spec import Attempt, Ending, Plan, Resumed, Settled
+from django_chatgpt.functions.calls import FunctionBox
+from django_chatgpt.models import AIMessage
+from django_chatgpt.services import billing, tokens
+from django_chatgpt.storage import calls as call_storage
+from django_chatgpt.storage import functions as function_storage
+from django_chatgpt.storage import ledger, primary
+from django_chatgpt.storage import turns as storage
+from django_chatgpt.storage.ledger import Bill
+
+FREE = Decimal(0)
+MESSAGE_STATUS = {
+    "completed": AIMessage.Status.COMPLETE,
+    "cancelled": AIMessage.Status.CANCELLED,
+    "interrupted": AIMessage.Status.INTERRUPTED,
+    "failed": AIMessage.Status.FAILED,
+}
+
+
+class TurnLog:
+    """The store of one running turn: ledger, messages and totals change together or not at all."""
+
+    def __init__(
+        self,
+        *,
+        turn_id: UUID,
+        conversation_id: UUID,
+        user_id: Any,
+        next_sequence: int,
+        lease: timedelta,
+        functions: FunctionBox,
+        model: str,
+        usage: TokenUsage | None = None,
+        cost: Decimal | None = FREE,
+        resumed: Resumed | None = None,
+    ) -> None:
+        self._turn_id = turn_id
+        self._conversation_id = conversation_id
+        self._user_id = user_id
+        self._sequence = next_sequence
+        self._lease = lease
+        self._functions = functions
+        self._model = model
+        self._usage = usage or TokenUsage()
+        self._cost = cost
+        self._added = 0
+        self._open_calls: set[str] = set()
+        if resumed is not None:
+            self._open_calls = {call.id for call in resumed.now} | {each.call.id for each in resumed.refused}
+            functions.results.update({each.call.id: each for each in resumed.refused})
+
+    def retry(self, failed: Attempt, next_id: UUID) -> None:
+        bill = billing.bill(failed)
+        with self._writing():
+            if not storage.renew(self._turn_id, self._lease):
+                raise Stopped("cancelled")
+            self._settle(failed.id, bill)
+            self._announce(next_id, failed.request.model)
+        self._count(bill)
+
+    def checkpoint(self, text: str) -> bool:
+        return storage.checkpoint(self._turn_id, storable(text), self._lease)
+
+    def record_calls(self, attempt: Attempt, calls: Sequence[FunctionCall]) -> Plan:
+        bill = billing.bill(attempt)
+        examined = self._functions.examine(calls)
+        parked = [each.call for each in examined if each.needs_approval]
+        now = [each.call for each in examined if not each.needs_approval]
+        until = timezone.now() + timedelta(seconds=conf.approval_timeout)
+        with self._writing():
+            # While functions run nothing renews the lease.
+            patience = timedelta(seconds=self._functions.patience(now))
+            if not storage.renew(self._turn_id, self._lease + patience):
+                raise Stopped("cancelled")
+            self._settle(attempt.id, bill)
+            self._add([self._answer(attempt, bill, "completed", with_calls=True)])
+            call_storage.record(
+                self._turn_id,
+                [
+                    call_storage.RecordedCall(
+                        each.call, each.fingerprint, until if each.needs_approval else None
+                    )
+                    for each in examined
+                ],
+            )
+        self._count(bill)
+        self._open_calls = {call.id for call in calls}
+        return Plan(now, parked)
+
+    def save_results(self, results: Sequence[FunctionResult], next_id: UUID) -> bool:
+        with self._writing():
+            go_on = storage.renew(self._turn_id, self._lease)
+            self._add_results(results)
+            if go_on:
+                self._announce(next_id, self._model)
+        self._open_calls = set()
+        return go_on
+
+    def park(self, results: Sequence[FunctionResult]) -> Settled:
+        until = timezone.now() + timedelta(seconds=conf.approval_timeout)
+        with self._writing():
+            storage.park(self._turn_id, until)
+            self._add_results(results)
+            ledger.add_to_conversation(self._conversation_id, 0, None)
+        self._open_calls = set()
+        return Settled(self._usage, self._cost, None)
+
+    def finish(self, ending: Ending) -> Settled:
+        attempt, error = ending.attempt, ending.error
+        bill = None if attempt is None else billing.bill(attempt)
+        message = None
+        if attempt is not None and bill is not None and (ending.status == "completed" or attempt.reply.text):
+            message = self._answer(attempt, bill, ending.status)
+        try:
+            with self._writing():
+                storage.end(
+                    self._turn_id,
+                    ending.status,
+                    partial_text=(
+                        storable(attempt.reply.text) if attempt and ending.status != "completed" else ""
+                    ),
+                    error_code=error.code if error else "",
+                    error_message=error.public_message if error else "",
+                )
+                # The conversation is written first: MariaDB would lock it to read for the message.
+                if attempt is not None and bill is not None:
+                    self._settle(attempt.id, bill)
+                else:
+                    ledger.add_to_conversation(self._conversation_id, 0, None)
+                if self._open_calls:
+                    made = self._functions.results.items()
+                    self._add_results([result for call_id, result in made if call_id in self._open_calls])
+                if ending.status != "completed":
+                    call_storage.give_up(self._turn_id)
+                if message is not None:
+                    self._add([message])
+        except Stopped:
+            # Somebody else has ended the turn; what its last attempt took is still known best here.
+            if attempt is not None and bill is not None:
+                with self._writing():
+                    self._settle(attempt.id, bill)
+            raise
+        if bill is not None:
+            self._count(bill)
+        return Settled(self._usage, self._cost, message.pk if message else None)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction. Rolled back, the numbers of its messages are given again."""
+        self._added = 0
+        with primary.atomic():
+            yield
+        self._sequence += self._added
+
+    def _add(self, messages: Sequence[AIMessage]) -> None:
+        for message in messages:
+            message.sequence = self._sequence + self._added
+            self._added += 1
+        storage.add_messages(messages)
+
+    def _add_results(self, results: Sequence[FunctionResult]) -> None:
+        call_storage.settle(self._turn_id, results)
+        function_storage.count(results)
+        if results:
+            self._add([self._result(result) for result in results])
+
+    def _announce(self, attempt_id: UUID, model: str) -> None:
+        ledger.announce(
+            attempt_id,
+            user_id=self._user_id,
+            conversation_id=self._conversation_id,
+            turn_id=self._turn_id,
+            model=model,
+        )
+
+    def _settle(self, attempt_id: UUID, bill: Bill) -> None:
+        if ledger.settle(attempt_id, bill):
+            ledger.add_to_conversation(self._conversation_id, bill.usage.total_tokens, bill.cost)
+
+    def _count(self, bill: Bill) -> None:
+        self._usage += bill.usage
+        self._cost = None if self._cost is None or bill.cost is None else self._cost + bill.cost
+
+    def _answer(self, attempt: Attempt, bill: Bill, status: str, *, with_calls: bool = False) -> AIMessage:
+        reply = attempt.reply
+        metadata: dict[str, Any] = {"model": bill.model}
+        if reply.finish_reason:
+            metadata["finish_reason"] = reply.finish_reason
+        if reply.items and (with_calls or status == "completed"):
+            metadata["items"] = reply.items
+        return self._message(
+            AIMessage.Role.ASSISTANT,
+            content=reply.text,
+            tool_calls=[call.as_tool_call() for call in reply.calls] if with_calls else [],
+            status=MESSAGE_STATUS[status],
+            token_count=tokens.count_text(reply.text, attempt.request.model),
+            estimated_cost=bill.cost,
+            request_id=bill.request_id,
+            response_time_ms=bill.latency_ms,
+            metadata=metadata,
+        )
+
+    def _result(self, result: FunctionResult) -> AIMessage:
+        metadata = {"function": result.call.name}
+        if result.error_code:
+            metadata["error_code"] = result.error_code
+        return self._message(
+            AIMessage.Role.TOOL,
+            content=result.output,
+            tool_call_id=result.call.id,
+            status=MESSAGE_STATUS[result.status],
+            token_count=tokens.count_text(result.output, self._model),
+            response_time_ms=result.duration_ms,
+            metadata=metadata,
+        )
+
+    def _message(self, role: str, *, content: str, **fields: Any) -> AIMessage:
+        return AIMessage(
+            content=storable(content),
+            conversation_id=self._conversation_id,
+            turn_id=self._turn_id,
+            sequence=self._sequence,
+            role=role,
+            **fields,
+        )

@@ -1,0 +1,240 @@
+"""Turns that end in the worst moment: calls approved, results missing, ids used twice, nobody looking."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from pytest_django import Settings
+
+from django_chatgpt.core.effects import Stopped
+from django_chatgpt.functions import Function, function_registry
+from django_chatgpt.models import (
+    AIConfiguration,
+    AIConversation,
+    AIFunctionCall,
+    AIMessage,
+    AITurn,
+    AIUsage,
+)
+from django_chatgpt.runtime import inline
+from django_chatgpt.services import AIService, approvals, chat
+from django_chatgpt.services.turns import TurnLog
+from django_chatgpt.storage import calls as call_storage
+from django_chatgpt.testing import Answer, Call, FakeOpenAI
+
+pytestmark = pytest.mark.django_db
+
+PAID: list[int] = []
+
+
+def pay(amount: int) -> str:
+    """Pay somebody."""
+    PAID.append(amount)
+    return f"paid {amount}"
+
+
+def look(word: str) -> str:
+    """Look something up."""
+    return f"{word} means nothing"
+
+
+@pytest.fixture(autouse=True)
+def functions() -> Iterator[None]:
+    PAID.clear()
+    function_registry.register(pay, requires_approval=True, timeout=40)
+    function_registry.register(look)
+    yield
+    for name in ("pay", "look"):
+        function_registry.unregister(name)
+
+
+def rest(user: User, fake: FakeOpenAI, *then: Any, **options: Any) -> AITurn:
+    """A turn in which paying waits for approval."""
+    fake.script(Answer(calls=[Call("pay", {"amount": 5})]), *then)
+    AIService(user).ask("Pay five", **options)
+    return AITurn.objects.get(status="awaiting_approval")
+
+
+def approve(user: User, turn: AITurn) -> chat.Prepared:
+    prepared = approvals.decide(user, turn.pk, approvals.Decision(approve=True))
+    assert isinstance(prepared, chat.Prepared)
+    return prepared
+
+
+def test_an_approved_call_may_take_longer_than_the_lease(user: User, fake_openai: FakeOpenAI) -> None:
+    turn = rest(user, fake_openai)
+    before = timezone.now()
+    approve(user, turn)
+    turn.refresh_from_db()
+    assert turn.lease_expires_at is not None
+    assert turn.lease_expires_at > before + timedelta(seconds=60)
+
+
+def test_what_an_approved_call_returned_is_kept_if_the_turn_then_fails(
+    user: User, fake_openai: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = approve(user, rest(user, fake_openai))
+
+    def away(*args: Any) -> bool:
+        raise RuntimeError
+
+    monkeypatch.setattr(TurnLog, "save_results", away)
+    list(chat.run(prepared))
+    assert PAID == [5]
+    assert AITurn.objects.get().status == "failed"
+    assert AIFunctionCall.objects.get().status == "completed"
+    assert AIMessage.objects.get(role="tool").content == "paid 5"
+
+
+def test_a_decision_that_can_not_be_carried_out_is_taken_back(
+    user: User, fake_openai: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn = rest(user, fake_openai)
+
+    def broken(*args: Any, **options: Any) -> Any:
+        raise RuntimeError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(chat, "prepare", broken)
+        with pytest.raises(RuntimeError):
+            approvals.decide(user, turn.pk, approvals.Decision(approve=True))
+    turn.refresh_from_db()
+    assert turn.status == "awaiting_approval"
+    assert AIFunctionCall.objects.get().status == "awaiting_approval"
+    list(chat.run(approve(user, turn)))
+    assert PAID == [5]
+
+
+def test_the_rules_of_the_question_still_hold_after_an_approval(user: User, fake_openai: FakeOpenAI) -> None:
+    configuration = AIConfiguration.objects.create(name="c", model="m", system_prompt="Be careful.")
+    plain = AIConversation.objects.create(user=user)
+    turn = rest(
+        user,
+        fake_openai,
+        "Done.",
+        functions=[pay],
+        conversation=plain,
+        configuration_id=configuration.pk,
+    )
+    list(chat.run(approve(user, turn)))
+    body = fake_openai.calls[-1].body
+    assert [tool["function"]["name"] for tool in body["tools"]] == ["pay"]
+    assert body["messages"][0] == {"role": "system", "content": "Be careful."}
+    assert body["model"] == "m"
+
+
+def test_call_ids_that_a_server_uses_twice(user: User, fake_openai: FakeOpenAI) -> None:
+    again = Call("look", {"word": "x"}, id="call_0")
+    fake_openai.script(Answer(calls=[again]), Answer(calls=[again]), "Done.")
+    assert AIService(user).ask("Look").content == "Done."
+    ids = list(AIFunctionCall.objects.values_list("call_id", flat=True))
+    assert len(ids) == len(set(ids)) == 2
+    assert "call_0" in ids
+
+
+def test_a_cut_in_the_second_step_writes_the_results_of_the_first_once(
+    user: User, fake_openai: FakeOpenAI
+) -> None:
+    def stop(word: str) -> str:
+        """Be stopped."""
+        raise KeyboardInterrupt
+
+    fake_openai.script(
+        Answer(calls=[Call("look", {"word": "x"})]), Answer(calls=[Call("stop", {"word": "y"})])
+    )
+    events = AIService(user).stream("Go", functions=[look, stop])
+    with pytest.raises(KeyboardInterrupt):
+        list(events)
+    assert AIMessage.objects.filter(role="tool").count() == 1
+    statuses = dict(AIFunctionCall.objects.values_list("name", "status"))
+    assert statuses == {"look": "completed", "stop": "unknown"}
+    assert AITurn.objects.get().status == "interrupted"
+
+
+def test_a_stream_that_nobody_iterates_over_ends_when_it_is_closed(
+    user: User, fake_openai: FakeOpenAI
+) -> None:
+    AIService(user).stream("Hi").close()
+    assert AITurn.objects.get().status == "completed"
+
+
+def test_ctrl_c_stays_what_it_is(
+    user: User, fake_openai: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(world: Any, effect: Any) -> Any:
+        if type(effect).__name__ == "Complete":
+            raise KeyboardInterrupt
+        return original(world, effect)
+
+    original = inline.InlineWorld.perform
+    monkeypatch.setattr(inline.InlineWorld, "perform", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        AIService(user).chat_completion([{"role": "user", "content": "Hi"}])
+    assert AIUsage.objects.get().outcome == "interrupted"
+
+
+def test_a_turn_that_was_deleted_meanwhile_still_pays_its_bill(user: User, fake_openai: FakeOpenAI) -> None:
+    events = AIService(user).stream("Hi")
+    next(events)
+    AIConversation.objects.all().delete()
+    assert [event.type for event in events][-2:] == ["error", "done"]
+    row = AIUsage.objects.get()
+    assert (row.outcome, row.usage_source) == ("completed", "provider")
+
+
+def test_a_retry_of_a_turn_that_is_over_is_not_made(user: User, fake_openai: FakeOpenAI) -> None:
+    prepared = chat.begin(chat.Ask(user=user, text="Hi"))
+    assert isinstance(prepared, chat.Prepared)
+    turn = AITurn.objects.get()
+    turn.status = "interrupted"
+    turn.save()
+    with pytest.raises(Stopped):
+        prepared.spec.store.checkpoint("x")
+    list(chat.run(prepared))
+    assert not AIUsage.objects.filter(outcome="running").exists()
+    turn.refresh_from_db()
+    assert turn.status == "interrupted"
+
+
+def test_a_configuration_that_is_switched_off_answers_no_more(user: User, fake_openai: FakeOpenAI) -> None:
+    configuration = AIConfiguration.objects.create(name="c", model="old", system_prompt="Be old.")
+    first = AIService(user, configuration).ask("Hi")
+    AIConfiguration.objects.update(is_active=False)
+    AIService(user).ask("And now?", first.conversation_id)
+    assert fake_openai.calls[-1].model != "old"
+    assert "Be old." not in fake_openai.calls[-1].texts
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_provider_that_thinks_is_no_silence_for_the_browser(
+    user: User, fake_openai: FakeOpenAI, settings: Settings
+) -> None:
+    """Under WSGI a heartbeat is the only way to notice that a client has gone."""
+    fake_openai.reply("At last", wait=0.5)
+    prepared = chat.begin(chat.Ask(user=user, text="Hi"))
+    assert isinstance(prepared, chat.Prepared)
+    seen = list(chat.run(prepared, release=True, heartbeat=0.1))
+    assert seen.count(None) >= 2
+    assert seen.index(None) < next(n for n, e in enumerate(seen) if e is not None and e.type == "content")
+    assert AITurn.objects.get().status == "completed"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_function_that_takes_time_is_no_silence_either(user: User, fake_openai: FakeOpenAI) -> None:
+    def slow(word: str) -> str:
+        """Take time."""
+        time.sleep(0.4)
+        return word
+
+    fake_openai.script(Answer(calls=[Call("slow", {"word": "x"})]), "Done.")
+    prepared = chat.begin(chat.Ask(user=user, text="Hi", functions=[Function.of(slow)]))
+    assert isinstance(prepared, chat.Prepared)
+    kinds = [event and event.type for event in chat.run(prepared, release=True, heartbeat=0.1)]
+    assert None in kinds[kinds.index("function_call") : kinds.index("function_result")]
+    assert AIFunctionCall.objects.get().status == call_storage.Status.COMPLETED
