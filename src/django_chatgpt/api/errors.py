@@ -1,0 +1,192 @@
+"""Errors as the HTTP interface shows them: `{"error": {"code", "message"}}` and a status."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.core.exceptions import RequestDataTooBig
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseNotAllowed,
+    RawPostDataException,
+)
+from ninja import NinjaAPI
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+from pydantic_core import to_json
+
+from django_chatgpt.exceptions import AIServiceError, ConflictError, InvalidRequestError
+
+logger = logging.getLogger("django_chatgpt.api")
+
+NO_OBJECT: Mapping[str, str] = {"body": "must be a JSON object."}
+MAX_FIELD_NAME = 100
+MAX_MISTAKES = 20
+TOO_MANY_MISTAKES: Mapping[str, str] = {"body": f"has more than {MAX_MISTAKES} mistakes."}
+
+STATUS: Mapping[str, int] = {
+    "invalid_request": 400,
+    "invalid_arguments": 400,
+    "not_authenticated": 401,
+    "permission_denied": 403,
+    "function_inactive": 403,
+    "approval_required": 403,
+    "csrf_failed": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "unknown_function": 404,
+    "conflict": 409,
+    "turn_running": 409,
+    "idempotency_mismatch": 409,
+    "decided": 409,
+    "cancelled": 409,
+    "token_limit": 413,
+    "too_large": 413,
+    "content_filter": 422,
+    "rate_limited": 429,
+    "quota_exceeded": 429,
+    "function_failed": 500,
+    "result_unserializable": 500,
+    "internal_error": 500,
+    "provider_error": 502,
+    "provider_rejected": 502,
+    "provider_protocol": 502,
+    "invalid_output": 502,
+    "provider_unavailable": 503,
+    "provider_rate_limited": 503,
+    "provider_quota": 503,
+    "interrupted": 503,
+    "not_configured": 503,
+    "provider_timeout": 504,
+    "function_timeout": 504,
+}
+
+
+class NotAuthenticatedError(AIServiceError):
+    code = "not_authenticated"
+    default_message = "Sign in first."
+
+
+class CsrfFailedError(AIServiceError):
+    code = "csrf_failed"
+    default_message = "The CSRF token is missing or wrong; send it as the header X-CSRFToken."
+
+
+def error_body(error: AIServiceError) -> dict[str, Any]:
+    """What of an error leaves the site."""
+    body: dict[str, Any] = {"code": error.code, "message": error.public_message}
+    if isinstance(error, InvalidRequestError) and error.fields:
+        body["fields"] = error.fields
+    if isinstance(error, ConflictError) and error.turn_id is not None:
+        body["turn_id"] = str(error.turn_id)
+    return body
+
+
+def render_error(error: AIServiceError) -> HttpResponse:
+    """An error as a response."""
+    status = STATUS.get(error.code, 500)
+    response = HttpResponse(
+        to_json({"error": error_body(error)}), content_type="application/json", status=status
+    )
+    if error.retry_after is not None:
+        response["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    return response
+
+
+def with_json_body(response: HttpResponse) -> HttpResponse:
+    """The same response; of a method that is not allowed, with an error in the one shape."""
+    if not isinstance(response, HttpResponseNotAllowed):
+        return response
+    allowed = response["Allow"]
+    told = render_error(AIServiceError(f"This takes {allowed} only.", code="method_not_allowed"))
+    told["Allow"] = allowed
+    return told
+
+
+def from_validation(problems: Iterable[Mapping[str, Any]]) -> AIServiceError:
+    """What pydantic found wrong, one entry per field; a part of the path that is no id names nothing.
+
+    More than MAX_MISTAKES are not told one by one.
+
+    Each location is where the field is ("body", "query", "path") and its path there.
+    """
+    fields: dict[str, str] = {}
+    for found, problem in enumerate(problems, start=1):
+        if found > MAX_MISTAKES:
+            return InvalidRequestError(fields=TOO_MANY_MISTAKES)
+        where, *path = problem["loc"]
+        if where == "path":
+            return AIServiceError("There is no such object.", code="not_found")
+        name = ".".join(str(part) for part in path)
+        text = str(problem["msg"])
+        if problem["type"] == "value_error":
+            text = text.removeprefix("Value error, ")
+            if not name:
+                # Ours, of a rule about several fields; it names the field itself.
+                name, _, text = text.partition(": ")
+        # The name may be the client's.
+        name = name[:MAX_FIELD_NAME].encode(errors="replace").decode()
+        fields[name or "body"] = f"{text}."
+    return InvalidRequestError(fields=fields)
+
+
+def register(api: NinjaAPI) -> None:
+    """Have `api` answer every error in the one shape."""
+
+    @api.exception_handler(AIServiceError)
+    def on_service_error(request: HttpRequest, error: AIServiceError) -> HttpResponse:
+        if not error.public:
+            logger.error("%s", error.message)
+        return render_error(error)
+
+    @api.exception_handler(ValidationError)
+    def on_invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
+        # A body is located under the name of the operation's parameter.
+        return render_error(
+            from_validation(
+                {**found, "loc": ("body", *found["loc"][2:])} if found["loc"][0] == "body" else found
+                for found in error.errors
+            )
+        )
+
+    @api.exception_handler(AuthenticationError)
+    def on_anonymous(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
+        return render_error(NotAuthenticatedError())
+
+    @api.exception_handler(RequestDataTooBig)
+    def on_too_big(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
+        message = "message: the request is larger than this site reads."
+        return render_error(AIServiceError(message, code="too_large"))
+
+    @api.exception_handler(RawPostDataException)
+    def on_form(request: HttpRequest, error: RawPostDataException) -> HttpResponse:
+        return render_error(InvalidRequestError(fields=NO_OBJECT))
+
+    @api.exception_handler(Http404)
+    def on_missing(request: HttpRequest, error: Http404) -> HttpResponse:
+        return render_error(AIServiceError("There is no such object.", code="not_found"))
+
+    @api.exception_handler(HttpError)
+    def on_http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
+        if error.status_code == 403:
+            return render_error(CsrfFailedError())
+        if error.status_code == 400:
+            return render_error(InvalidRequestError(fields=NO_OBJECT))
+        response = render_error(AIServiceError(str(error), code="http_error"))
+        response.status_code = error.status_code
+        return response
+
+    @api.exception_handler(Exception)
+    def on_unforeseen(request: HttpRequest, error: Exception) -> HttpResponse:
+        # The text of an unforeseen exception may quote a message or a key.
+        logger.error("%s while answering %s", type(error).__qualname__, request.path, exc_info=_places(error))
+        return render_error(AIServiceError())
+
+
+def _places(error: Exception) -> Any:
+    """The traceback without what the exception says."""
+    return (RuntimeError, RuntimeError("(text withheld)"), error.__traceback__)

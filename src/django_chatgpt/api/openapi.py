@@ -1,0 +1,100 @@
+"""What OpenAPI can't be told by types: a route that answers in two ways, and how."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from django_chatgpt.api.schemas import ApproveIn, ChatIn, ChatOut, ErrorOut, TurnOut
+
+
+def _json(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _inline(model: Any, mode: Literal["validation", "serialization"] = "serialization") -> dict[str, Any]:
+    """A schema that refers to nothing outside itself."""
+    schema: dict[str, Any] = model.model_json_schema(mode=mode)
+    definitions = schema.pop("$defs", {})
+    resolved: dict[str, Any] = _resolve(schema, definitions)
+    return resolved
+
+
+def _resolve(schema: Any, definitions: dict[str, Any]) -> Any:
+    if isinstance(schema, dict):
+        if "$ref" in schema:
+            return _resolve(definitions[schema["$ref"].rsplit("/", 1)[-1]], definitions)
+        return {name: _resolve(value, definitions) for name, value in schema.items()}
+    if isinstance(schema, list):
+        return [_resolve(value, definitions) for value in schema]
+    return schema
+
+
+_ERROR = _inline(ErrorOut)
+
+CHAT: dict[str, Any] = {
+    "parameters": [
+        {
+            "in": "header",
+            "name": "Idempotency-Key",
+            "required": False,
+            "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+            "description": "A repeat of the same request with the same key returns the first turn.",
+        }
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": _inline(ChatIn, "validation")}},
+    },
+    "responses": {
+        200: {
+            "description": "The reply; with `stream`, its events.",
+            "content": {
+                "application/json": {"schema": _inline(ChatOut)},
+                "text/event-stream": {
+                    "schema": {
+                        "type": "string",
+                        "description": (
+                            "Events with an `id:` and a `data:` line. `data` is a JSON object with `type` "
+                            "(start, content, function_call, function_result, finish, error, done) and "
+                            "`turn_id`."
+                        ),
+                    }
+                },
+            },
+        },
+        400: _json("Bad input; every field is named.", _ERROR),
+        401: _json("Nobody is signed in.", _ERROR),
+        403: _json("This user may not, or the CSRF token is missing.", _ERROR),
+        404: _json("There is no such conversation or configuration.", _ERROR),
+        409: _json("The conversation is busy with a turn, which is named.", _ERROR),
+        413: _json("The question does not fit.", _ERROR),
+        422: _json("The text was refused.", _ERROR),
+        429: _json("Too many questions, or the budget is used up; see Retry-After.", _ERROR),
+        500: _json("The site failed.", _ERROR),
+        502: _json("The model's provider failed.", _ERROR),
+        503: _json("The model's provider can't be reached.", _ERROR),
+        504: _json("The model's provider did not answer in time.", _ERROR),
+    },
+}
+
+APPROVE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": _inline(ApproveIn, mode="validation")}},
+    },
+    "responses": {
+        200: {
+            "description": "The turn; with `stream`, the events of the rest of it.",
+            "content": {
+                "application/json": {"schema": _inline(TurnOut)},
+                "text/event-stream": {"schema": {"type": "string"}},
+            },
+        },
+        400: _json("Bad input; every field is named.", _ERROR),
+        401: _json("Nobody is signed in.", _ERROR),
+        403: _json("This user may not decide, or the CSRF token is missing.", _ERROR),
+        404: _json("There is no such turn.", _ERROR),
+        409: _json("The call is decided already, or the time is over.", _ERROR),
+        503: _json("The model's provider can't be reached.", _ERROR),
+    },
+}

@@ -1,0 +1,140 @@
+"""A turn as a stream of server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from functools import partial
+from itertools import chain
+from typing import Any
+
+from django.http import StreamingHttpResponse
+from pydantic_core import to_json
+
+from django_chatgpt.api.schemas import money
+from django_chatgpt.core.events import (
+    CallRequested,
+    CallReturned,
+    Content,
+    Done,
+    Failed,
+    Finished,
+    Started,
+    TurnEvent,
+)
+from django_chatgpt.database import arelease, release_connections
+from django_chatgpt.runtime.tasks import TurnTask
+from django_chatgpt.services.chat import Prepared, run
+
+HEARTBEAT_SECONDS = 15.0
+HEARTBEAT = b": keep-alive\n\n"
+
+
+def render_event(event: TurnEvent) -> bytes:
+    """One event as it goes over the wire; nothing for those that this door has no word for."""
+    body = event_body(event)
+    if body is None:
+        return b""
+    return b'id: %d\ndata: {"type":"%s","turn_id":"%s"%s}\n\n' % (
+        event.seq,
+        event.type.encode(),
+        str(event.turn_id).encode(),
+        b"," + to_json(body)[1:-1] if body else b"",
+    )
+
+
+def event_body(event: TurnEvent) -> dict[str, Any] | None:
+    """What an event of each type carries beside its type and turn."""
+    match event:
+        case Content(content=text):
+            return {"content": text}
+        case Started():
+            return {"conversation_id": event.conversation_id}
+        case CallRequested(call=call):
+            body = {"id": call.id, "name": call.name, "arguments": call.arguments}
+            return body | {"requires_approval": True} if event.needs_approval else body
+        case CallReturned(result=result):
+            return {
+                "id": result.call.id,
+                "name": result.call.name,
+                "result": result.output,
+                "status": result.status,
+            }
+        case Finished():
+            return {
+                "reason": event.reason,
+                "usage": event.usage.model_dump(),
+                "cost": money(event.cost),
+                "message_id": event.message_id,
+            }
+        case Failed():
+            return {"error": {"code": event.code, "message": event.message}}
+        case Done():
+            return {}
+    return None
+
+
+class EventStream(StreamingHttpResponse):
+    """A stream whose turn is told when it is closed, even if nobody ever read from it."""
+
+    def __init__(self, chunks: Any, leave: Callable[[], object]) -> None:
+        super().__init__(chunks, content_type="text/event-stream")
+        self._leave = leave
+
+    def close(self) -> None:
+        self._leave()
+        super().close()
+
+
+def stream_response(chunks: Any, leave: Callable[[], object]) -> EventStream:
+    """A response that nothing on the way may hold back or change; closing it calls `leave`."""
+    response = EventStream(chunks, leave)
+    response["Cache-Control"] = "no-cache, no-transform"
+    response["X-Accel-Buffering"] = "no"
+    # GZipMiddleware would collect the events until its buffer is full; it leaves alone what has an encoding.
+    response["Content-Encoding"] = "identity"
+    return response
+
+
+def stream_events(events: Generator[TurnEvent | None, None, Any]) -> EventStream:
+    """For WSGI: a heartbeat, in which a lost client shows, wherever there was no event."""
+    # A generator that was never begun can't be told that it is closed.
+    first = next(events)
+    return stream_response(_render(first, events), events.close)
+
+
+def stream_prepared(prepared: Prepared) -> EventStream:
+    """For WSGI: a turn that the thread of the request drives."""
+    return stream_events(run(prepared, release=True, heartbeat=HEARTBEAT_SECONDS))
+
+
+def _render(first: TurnEvent | None, events: Iterable[TurnEvent | None]) -> Generator[bytes]:
+    # Only now has the middleware done with the response.
+    release_connections()
+    for event in chain((first,), events):
+        rendered = HEARTBEAT if event is None else render_event(event)
+        if rendered:
+            yield rendered
+
+
+def stream_task(task: TurnTask) -> EventStream:
+    """For ASGI: everything that has happened goes in one piece."""
+    # Django closes a response in a thread.
+    leave = partial(asyncio.get_running_loop().call_soon_threadsafe, task.leave)
+    return stream_response(arender(task.events(HEARTBEAT_SECONDS)), leave)
+
+
+async def arender(batches: AsyncGenerator[list[TurnEvent]]) -> AsyncGenerator[bytes]:
+    """Batches of events as bytes; an empty batch is a heartbeat."""
+    released = False
+    try:
+        async for batch in batches:
+            rendered = b"".join([render_event(event) for event in batch]) if batch else HEARTBEAT
+            if rendered:
+                yield rendered
+            if not released:
+                # Only now has the middleware done with the response.
+                released = True
+                await arelease()
+    finally:
+        await batches.aclose()

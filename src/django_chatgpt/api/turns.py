@@ -1,0 +1,111 @@
+"""turns/<id>/: where a turn stands and what came of it; deciding about its calls."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from ninja import Router
+from pydantic_core import to_json
+
+from django_chatgpt.api.auth import DeferredSessionLogin, SessionLogin, authorise
+from django_chatgpt.api.body import parse_body
+from django_chatgpt.api.chat import reply_of
+from django_chatgpt.api.errors import error_body
+from django_chatgpt.api.openapi import APPROVE
+from django_chatgpt.api.running import alaunch, is_async, run_inline
+from django_chatgpt.api.schemas import ApproveIn, ErrorDetail, ErrorOut, TurnOut, WaitingCall
+from django_chatgpt.api.sse import stream_prepared, stream_task
+from django_chatgpt.database import ahop, hop
+from django_chatgpt.models import AITurn
+from django_chatgpt.services import approvals
+from django_chatgpt.services import chat as service
+from django_chatgpt.services.results import Snapshot, snapshot, snapshot_of
+
+router = Router(tags=["turns"], auth=SessionLogin())
+
+
+@router.get("turns/{turn_id}/", response={200: TurnOut, 401: ErrorOut, 404: ErrorOut}, url_name="turn")
+def get_turn(request: HttpRequest, turn_id: UUID) -> TurnOut:
+    """One of your turns: its status, the text so far, and when it is over the reply or the error."""
+    return turn_out(snapshot(turn_id, request.user.pk))
+
+
+@router.post(
+    "turns/{turn_id}/approve/", auth=DeferredSessionLogin(), url_name="approve", openapi_extra=APPROVE
+)
+async def approve(request: HttpRequest, turn_id: UUID) -> HttpResponseBase:
+    """Decide about a call that waits for a person; after the last decision the turn goes on."""
+    decide = _Decide(request, turn_id)
+    if is_async(request):
+        return await _under_asgi(decide)
+    return await run_inline(partial(_under_wsgi, decide))
+
+
+async def _under_asgi(decide: _Decide) -> HttpResponseBase:
+    turn = await alaunch(decide)
+    if decide.stream and not isinstance(turn, AITurn):
+        return stream_task(turn)
+    return await ahop(partial(_render, decide.turn_id))
+
+
+def _under_wsgi(decide: _Decide) -> HttpResponseBase:
+    turn = hop(decide)
+    if not isinstance(turn, AITurn):
+        if decide.stream:
+            return stream_prepared(turn)
+        _exhaust(service.run(turn, release=True))
+    return hop(partial(_render, decide.turn_id))
+
+
+def _exhaust(events: Generator[Any, None, Any]) -> None:
+    for _ in events:
+        pass
+
+
+@dataclass(slots=True)
+class _Decide:
+    """The decision in one hop to the database; `stream` is known after it."""
+
+    request: HttpRequest
+    turn_id: UUID
+    stream: bool = False
+
+    def __call__(self) -> service.Prepared | AITurn:
+        user = authorise(self.request)
+        data = parse_body(ApproveIn, self.request)
+        self.stream = data.stream
+        decision = approvals.Decision(data.approve, data.call_id, data.arguments)
+        return approvals.decide(user, self.turn_id, decision)
+
+
+def _render(turn_id: UUID) -> HttpResponse:
+    body = turn_out(snapshot_of(AITurn.objects.get(pk=turn_id)))
+    return HttpResponse(to_json(body), content_type="application/json")
+
+
+def turn_out(seen: Snapshot) -> TurnOut:
+    """A turn as it is shown."""
+    turn = seen.turn
+    return TurnOut(
+        id=turn.pk,
+        conversation_id=turn.conversation_id,
+        status=turn.status,
+        text=seen.text,
+        cancel_requested=turn.cancel_requested_at is not None,
+        started_at=turn.started_at,
+        finished_at=turn.finished_at,
+        result=reply_of(seen.response) if seen.response is not None else None,
+        error=ErrorDetail(**error_body(seen.error)) if seen.error is not None else None,
+        waiting=[
+            WaitingCall(
+                call_id=call.call_id, name=call.name, arguments=call.arguments, expires_at=call.expires_at
+            )
+            for call in seen.waiting
+        ],
+    )

@@ -1,0 +1,1 @@
+"""A site whose functions wait for a person, served by processes of its own."""
