@@ -1,0 +1,23 @@
+"""The admin's pages: one file for each table."""
+
+from django_chatgpt.admin.alert import AIAlertAdmin
+from django_chatgpt.admin.call import AIFunctionCallAdmin
+from django_chatgpt.admin.configuration import AIConfigurationAdmin
+from django_chatgpt.admin.conversation import AIConversationAdmin
+from django_chatgpt.admin.embedding import EmbeddingVectorAdmin
+from django_chatgpt.admin.function import AIFunctionAdmin
+from django_chatgpt.admin.message import AIMessageAdmin
+from django_chatgpt.admin.turn import AITurnAdmin
+from django_chatgpt.admin.usage import AIUsageAdmin
+
+__all__ = [
+    "AIAlertAdmin",
+    "AIConfigurationAdmin",
+    "AIConversationAdmin",
+    "AIFunctionAdmin",
+    "AIFunctionCallAdmin",
+    "AIMessageAdmin",
+    "AITurnAdmin",
+    "AIUsageAdmin",
+    "EmbeddingVectorAdmin",
+]
