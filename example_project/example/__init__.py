@@ -1,0 +1,1 @@
+"""An example site with django-chatgpt: SQLite, a login, one page to chat on."""

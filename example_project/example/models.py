@@ -1,0 +1,41 @@
+"""What the example site keeps of its own: the books of a small library, and postcards that were sent."""
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+
+
+class Book(models.Model):
+    """A book of the library. Titles, authors and summaries are made up."""
+
+    title = models.CharField(max_length=120)
+    author = models.CharField(max_length=80)
+    year = models.PositiveSmallIntegerField()
+    summary = models.CharField(max_length=200)
+
+    objects: ClassVar[models.Manager["Book"]] = models.Manager()
+
+    class Meta:
+        ordering: ClassVar = ["title"]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Postcard(models.Model):
+    """A postcard that a model was allowed to send; it goes no further than this table."""
+
+    sender = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    recipient = models.CharField(max_length=40)
+    greeting = models.CharField(max_length=80)
+    key = models.CharField("idempotency key", max_length=64, unique=True, editable=False)
+    sent_at = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar[models.Manager["Postcard"]] = models.Manager()
+
+    class Meta:
+        ordering: ClassVar = ["-sent_at"]
+
+    def __str__(self) -> str:
+        return f"To {self.recipient}"

@@ -1,0 +1,162 @@
+"""The example site's own pages: behind a login, nothing inline, and nothing missing."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.contrib.staticfiles import finders
+from django.test import AsyncClient, Client, override_settings
+
+from django_chatgpt.functions import function_registry
+
+EXAMPLE_PROJECT = Path(__file__).resolve().parents[2] / "example_project"
+
+
+class Page(HTMLParser):
+    """What a Content-Security-Policy looks at, and what a screen reader needs."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.inline: list[str] = []
+        self.static: set[str] = set()
+        self.labelled: set[str] = set()
+        self.fields: set[str] = set()
+        self.attributes: dict[str, dict[str, str]] = {}
+        self._open = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, pairs: list[tuple[str, str | None]]) -> None:
+        attributes = {name: value or "" for name, value in pairs}
+        self._open = tag
+        self.inline += [f"{tag} {name}" for name in attributes if name.startswith("on") or name == "style"]
+        self.static |= {
+            attributes[name] for name in ("src", "href") if "/static/" in attributes.get(name, "")
+        }
+        if tag == "label":
+            self.labelled.add(attributes["for"])
+        if tag in ("input", "textarea") and attributes.get("type") != "hidden":
+            self.fields.add(attributes["id"])
+        if "id" in attributes:
+            self.attributes[attributes["id"]] = attributes
+
+    def handle_data(self, data: str) -> None:
+        if self._open in ("script", "style") and data.strip():
+            self.inline.append(self._open)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = ""
+
+
+@pytest.fixture(autouse=True)
+def example_site() -> Iterator[None]:
+    """The test settings, with the example's pages and policy in them."""
+    with override_settings(
+        INSTALLED_APPS=["example", *settings.INSTALLED_APPS],
+        MIDDLEWARE=["example.csp.content_security_policy", *settings.MIDDLEWARE],
+        ROOT_URLCONF="example.urls",
+        LOGIN_URL="login",
+        LOGIN_REDIRECT_URL="chat",
+        LOGOUT_REDIRECT_URL="login",
+        OPENAI_DEFAULT_MODEL="smollm2",
+    ):
+        yield
+    for name in ("get_weather", "search_database", "send_postcard"):
+        function_registry.unregister(name)
+
+
+def test_a_stranger_is_asked_to_log_in_and_then_sees_the_chat(user: User) -> None:
+    browser = Client(enforce_csrf_checks=True)
+    login = browser.get("/", follow=True)
+    assert login.redirect_chain == [("/login/?next=/", 302)]
+
+    form = {"username": "ada", "password": "ada-secret", "next": "/"}
+    form["csrfmiddlewaretoken"] = browser.cookies["csrftoken"].value
+    chat = browser.post("/login/", form, follow=True)
+
+    assert chat.redirect_chain == [("/", 302)]
+    assert "Chat with smollm2" in chat.content.decode()
+
+
+def test_a_wrong_password_is_told_on_the_page(user: User) -> None:
+    page = Client().post("/login/", {"username": "ada", "password": "wrong"})
+
+    assert 'role="alert"' in page.content.decode()
+
+
+def test_logging_out_ends_at_the_login(user_client: Client) -> None:
+    assert user_client.post("/logout/", follow=True).redirect_chain == [("/login/", 302)]
+
+
+@pytest.mark.parametrize("path", ["/", "/login/"])
+def test_pages_hold_nothing_inline_and_nothing_missing(path: str, user_client: Client) -> None:
+    browser = user_client if path == "/" else Client()
+
+    response = browser.get(path)
+
+    page = Page(response.content.decode())
+    assert page.inline == []
+    assert page.fields == page.labelled != set()
+    assert page.static
+    prefix = settings.STATIC_URL
+    assert [file for file in page.static if finders.find(file.removeprefix(prefix)) is None] == []
+
+
+def test_the_page_posts_to_the_chat_api_of_the_package(user_client: Client) -> None:
+    page = Page(user_client.get("/").content.decode())
+
+    assert page.attributes["ask"]["action"] == "/ai/chat/"
+    assert page.attributes["talk"]["role"] == "log"
+    assert page.attributes["status"]["role"] == "status"
+
+
+def test_every_answer_carries_the_policy(client: Client) -> None:
+    policy = client.get("/login/").headers["Content-Security-Policy"]
+
+    assert "script-src 'self'" in policy
+    assert "unsafe" not in policy
+
+
+async def test_the_policy_is_the_same_under_asgi(db: None) -> None:
+    asynchronous = await AsyncClient().get("/login/")
+
+    assert "default-src 'none'" in asynchronous.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["check"], ["makemigrations", "--check"], ["migrate"]],
+)
+def test_manage_py_works_from_any_folder(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = manage(tmp_path, monkeypatch, *command)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_example_passes_its_own_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = manage(tmp_path, monkeypatch, "test", "example")
+
+    assert done.returncode == 0, done.stderr
+    assert int(re.search(r"^Ran (\d+) tests", done.stderr, re.MULTILINE)[1]) > 5
+
+
+def manage(folder: Path, monkeypatch: pytest.MonkeyPatch, *command: str) -> subprocess.CompletedProcess[str]:
+    monkeypatch.setenv("EXAMPLE_DATABASE", str(folder / "db.sqlite3"))
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    for name in ("DJANGO_SETTINGS_MODULE", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    return subprocess.run(
+        [sys.executable, str(EXAMPLE_PROJECT / "manage.py"), *command],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
