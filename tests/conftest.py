@@ -1,0 +1,70 @@
+"""Fixtures that any test of the project may ask for."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.test import AsyncClient, Client
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+pytest_plugins = ("tests.strictness",)
+
+
+@pytest.fixture
+def user(db: None) -> "User":
+    """An ordinary person, the one who asks."""
+    return get_user_model().objects.create_user("ada", "ada@example.com", "ada-secret")
+
+
+@pytest.fixture
+def other_user(db: None) -> "User":
+    """Somebody else, to whom nothing of `user` may be shown."""
+    return get_user_model().objects.create_user("bob", "bob@example.com", "bob-secret")
+
+
+@pytest.fixture
+def staff_user(db: None) -> "User":
+    """A superuser, for the admin."""
+    return get_user_model().objects.create_superuser("grace", "grace@example.com", "grace-secret")
+
+
+@pytest.fixture
+def user_client(user: "User") -> Client:
+    """A browser in which `user` is logged in."""
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def other_client(other_user: "User") -> Client:
+    """A browser in which `other_user` is logged in."""
+    client = Client()
+    client.force_login(other_user)
+    return client
+
+
+@pytest.fixture
+def csrf_client(user: "User") -> Client:
+    """A browser in which `user` is logged in, and whose requests must carry a CSRF token."""
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def async_user_client(user: "User") -> AsyncClient:
+    """The same as `user_client`, for the ASGI handler."""
+    client = AsyncClient()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def admin_browser(staff_user: "User") -> Client:
+    """A browser in which a superuser is logged in."""
+    client = Client()
+    client.force_login(staff_user)
+    return client
