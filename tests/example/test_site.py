@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.contrib import admin
 from django.contrib.auth.models import User
 from django.contrib.staticfiles import finders
 from django.test import AsyncClient, Client, override_settings
@@ -68,6 +69,9 @@ def example_site() -> Iterator[None]:
         yield
     for name in ("get_weather", "search_database", "send_postcard"):
         function_registry.unregister(name)
+    # The admin discovered the example's tables; without the app it could not show itself any more.
+    for model in [model for model in admin.site._registry if model._meta.app_label == "example"]:
+        admin.site.unregister(model)
 
 
 def test_a_stranger_is_asked_to_log_in_and_then_sees_the_chat(user: User) -> None:
