@@ -25,6 +25,7 @@ PAGES = [
     "tutorial/install.md",
     "how-to/ask.md",
     "reference/http.md",
+    "reference/signals.md",
     "explanation/why-generators.md",
 ]
 
