@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_chatgpt.core.vectors import dimensions_of, pack_vector, unpack_vector
+from django_chatgpt.core.vectors import dimensions_of, pack_vector, unit_rows, unpack_vector
 
 
 def test_stored_form_is_float32_little_endian_of_unit_length() -> None:
@@ -68,3 +68,17 @@ def test_cut_bytes_are_refused(stored: bytes) -> None:
 
 def test_dimensions_are_counted_in_numbers() -> None:
     assert dimensions_of(memoryview(pack_vector(range(1, 1537)))) == 1536
+
+
+def test_rows_of_a_matrix_get_length_one_each() -> None:
+    rows = unit_rows([[3.0, 4.0], [0.0, 1e300]])
+    assert rows.dtype == np.dtype("<f4")
+    np.testing.assert_allclose(rows, [[0.6, 0.8], [0.0, 1.0]], atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "matrix", [[], [1.0], [[]], [[1.0], [0.0]], [[1.0], [math.nan]], [[1.0], [1.0, 2.0]]]
+)
+def test_a_matrix_with_a_row_that_has_no_direction_is_refused(matrix: object) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        unit_rows(matrix)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from django_chatgpt.core.messages import FunctionCall
-from django_chatgpt.core.request import Endpoint, ModelRequest
+from django_chatgpt.core.request import EmbeddingRequest, Endpoint, ModelRequest
 
 
 class Stopped(Exception):
@@ -75,6 +75,16 @@ class ReadChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Embed:
+    """Embed texts, the requests side by side.
+
+    Answers a list in their order, of Embeddings and, for a request that failed, its AIServiceError.
+    """
+
+    requests: Sequence[EmbeddingRequest]
+
+
+@dataclass(frozen=True, slots=True)
 class CallFunctions:
     """Run functions of the site, side by side. Answers a list of FunctionResult in the order of the calls."""
 
@@ -114,6 +124,7 @@ EFFECTS = (
     Complete,
     OpenChunks,
     ReadChunk,
+    Embed,
     CallFunctions,
     Db,
     Checkpoint,
@@ -126,6 +137,7 @@ Effect = (
     | Complete
     | OpenChunks
     | ReadChunk
+    | Embed
     | CallFunctions
     | Db
     | Checkpoint

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from django_chatgpt.core.messages import Message, TokenUsage
+
+if TYPE_CHECKING:
+    from numpy import float32
+    from numpy.typing import NDArray
 
 Dialect = Literal["responses", "chat"]
 
@@ -71,3 +75,30 @@ class Delta:
     def shows(self) -> bool:
         """Whether somebody who watches sees something of it."""
         return bool(self.text or self.calls)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    """Texts to be embedded in one call; `dimensions` is sent only if it is not None.
+
+    `timeout` is in seconds and counts silence.
+    """
+
+    endpoint: Endpoint
+    model: str
+    texts: Sequence[str] = field(repr=False)
+    dimensions: int | None = None
+    timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """The vectors of a request's texts, in their order: float32 of unit length, (texts, dimensions).
+
+    `usage` is None where the provider has not counted.
+    """
+
+    vectors: NDArray[float32] = field(repr=False)
+    usage: TokenUsage | None = None
+    model: str = ""
+    request_id: str = ""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["dimensions_of", "pack_vector", "unpack_vector"]
+__all__ = ["dimensions_of", "pack_vector", "unit_rows", "unpack_vector"]
 
 BYTES_PER_NUMBER = 4
 
@@ -26,13 +26,23 @@ def pack_vector(values: ArrayLike) -> bytes:
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.ndim != 1 or not numbers.size:
         raise ValueError("vector: a flat, non-empty sequence of numbers is needed.")
+    return unit_rows(numbers[np.newaxis]).tobytes()
+
+
+def unit_rows(matrix: ArrayLike) -> NDArray[np.float32]:
+    """Bring every row of a matrix to unit length. ValueError: one is infinite, undefined or only zero."""
+    import numpy as np
+
+    numbers = np.asarray(matrix, dtype=np.float64)
+    if numbers.ndim != 2 or not numbers.size:
+        raise ValueError("vectors: rows of numbers, all as long, are needed.")
     # Scaled before it is squared, because the squares of large numbers overflow and of small ones vanish.
-    largest = np.abs(numbers).max()
-    if not np.isfinite(largest) or largest == 0:
-        raise ValueError("vector: finite numbers that are not all zero are needed.")
+    largest = np.abs(numbers).max(axis=1, keepdims=True)
+    if not np.isfinite(largest).all() or not largest.all():
+        raise ValueError("vectors: finite numbers that are not all zero are needed.")
     numbers = numbers / largest
-    stored: bytes = (numbers / np.linalg.norm(numbers)).astype("<f4").tobytes()
-    return stored
+    rows: NDArray[np.float32] = (numbers / np.linalg.norm(numbers, axis=1, keepdims=True)).astype("<f4")
+    return rows
 
 
 def unpack_vector(stored: bytes | bytearray | memoryview) -> NDArray[np.float32]:

@@ -13,6 +13,7 @@ from django_chatgpt.providers.completions import (
     create_completion,
     stream_completion,
 )
+from django_chatgpt.providers.embeddings import acreate_embeddings, create_embeddings
 from django_chatgpt.providers.streams import AsyncStream, SyncStream, aopen_stream, open_stream
 
 __all__ = [
@@ -23,9 +24,11 @@ __all__ = [
     "CompletionChunks",
     "SyncStream",
     "acreate_completion",
+    "acreate_embeddings",
     "aopen_stream",
     "astream_completion",
     "create_completion",
+    "create_embeddings",
     "open_stream",
     "stream_completion",
 ]

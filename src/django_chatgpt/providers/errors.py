@@ -31,6 +31,7 @@ from django_chatgpt.exceptions import (
 
 OPTIONS: Final = frozenset(
     {
+        "dimensions",
         "frequency_penalty",
         "include",
         "input",

@@ -18,6 +18,7 @@ from django_chatgpt.core.effects import (
     Complete,
     Db,
     Effect,
+    Embed,
     OpenChunks,
     OpenStream,
     ReadChunk,
@@ -25,8 +26,10 @@ from django_chatgpt.core.effects import (
     Stopped,
     Wait,
 )
+from django_chatgpt.core.request import EmbeddingRequest, Embeddings
 from django_chatgpt.core.turn import CHECKPOINT_SECONDS
 from django_chatgpt.database import ahop
+from django_chatgpt.exceptions import AIServiceError
 from django_chatgpt.functions.calls import FunctionBox
 from django_chatgpt.runtime.checkpoints import Tell, checkpoints
 
@@ -97,12 +100,21 @@ class TaskWorld:
                 return await self._providers.acreate_completion(endpoint, body, timeout=timeout)
             case OpenChunks(endpoint, body, timeout):
                 self._chunks = await self._providers.astream_completion(endpoint, body, timeout=timeout)
+            case Embed(requests):
+                return await asyncio.gather(*map(self._embedded, requests))
             case CallFunctions(calls):
                 assert self._functions is not None
                 return await self._functions.acall(calls)
             case Wait(seconds):
                 await asyncio.sleep(seconds)
         return None
+
+    async def _embedded(self, request: EmbeddingRequest) -> Embeddings | AIServiceError:
+        try:
+            vectors: Embeddings = await self._providers.acreate_embeddings(request)
+        except AIServiceError as error:
+            return error
+        return vectors
 
     async def _hop(self, function: Callable[[], Any]) -> Any:
         if self._turn is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, wait
 from contextvars import copy_context
 from functools import partial
@@ -19,6 +19,7 @@ from django_chatgpt.core.effects import (
     Complete,
     Db,
     Effect,
+    Embed,
     OpenChunks,
     OpenStream,
     ReadChunk,
@@ -27,9 +28,11 @@ from django_chatgpt.core.effects import (
     Wait,
 )
 from django_chatgpt.core.events import TurnEvent
+from django_chatgpt.core.request import EmbeddingRequest, Embeddings
 from django_chatgpt.core.spec import Ending, TurnSpec
 from django_chatgpt.core.turn import CHECKPOINT_SECONDS, run_turn
 from django_chatgpt.database import hop, only_here, release_connections
+from django_chatgpt.exceptions import AIServiceError
 from django_chatgpt.functions.calls import FunctionBox
 from django_chatgpt.runtime.endings import log_ending
 
@@ -77,12 +80,27 @@ class InlineWorld:
                 self._chunks = self._providers.stream_completion(endpoint, body, timeout=timeout)
             case CloseStream():
                 self._close()
+            case Embed(requests):
+                return self._embed(requests)
             case CallFunctions(calls):
                 assert self._functions is not None
                 return self._functions.call(calls)
             case Wait(seconds):
                 time.sleep(seconds)
         return None
+
+    def _embed(self, requests: Sequence[EmbeddingRequest]) -> list[Embeddings | AIServiceError]:
+        """One call here, several in threads: they wait for the network and touch no database."""
+        first, *others = [partial(self._embedded, request) for request in requests]
+        waiting = [_in_a_thread(other) for other in others]
+        return [first(), *(future.result() for future in waiting)]
+
+    def _embedded(self, request: EmbeddingRequest) -> Embeddings | AIServiceError:
+        try:
+            vectors: Embeddings = self._providers.create_embeddings(request)
+        except AIServiceError as error:
+            return error
+        return vectors
 
     def _renew(self, renewal: Callable[[], Callable[[], object] | None]) -> None:
         due = renewal()
