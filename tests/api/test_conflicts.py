@@ -193,14 +193,14 @@ def test_a_conversation_deleted_between_being_found_and_used(
     handler: Any, user: Any, fake: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     conversation = AIConversation.objects.create(user=user)
-    found = service.storage.find_conversation
+    found = service.storage.configuration_of
 
-    def find_and_lose(*arguments: Any) -> AIConversation:
+    def find_and_lose(*arguments: Any) -> Any:
         lost = found(*arguments)
         AIConversation.objects.all().delete()
         return lost
 
-    monkeypatch.setattr(service.storage, "find_conversation", find_and_lose)
+    monkeypatch.setattr(service.storage, "configuration_of", find_and_lose)
     answer = Door(handler, user).ask("Hi", conversation_id=str(conversation.pk))
     assert answer.status == 404
     fake.assert_nothing_asked()

@@ -81,14 +81,14 @@ class TestNothingIsReadFromACopy:
         assert conversations.page_of(user.pk, 1, 10)[1] == 1
         assert conversations.change(made.pk, user.pk, {"title": "New"}).title == "New"
         assert list(conversations.with_messages(made.pk, user.pk).messages.all()) == []
-        assert turns.find_conversation(made.pk, user.pk).configuration == configuration
+        assert turns.configuration_of(made.pk, user.pk) == configuration.pk
         turn = opened(user, conversation_id=made.pk)
         with pytest.raises(ConflictError):
             conversations.delete(made.pk, user.pk, sweeper.sweep)
         turns.end(turn.turn_id, "failed", partial_text="", error_code="", error_message="")
         conversations.delete(made.pk, user.pk, sweeper.sweep)
         with pytest.raises(NotFoundError):
-            turns.find_conversation(made.pk, user.pk)
+            turns.configuration_of(made.pk, user.pk)
 
     def test_by_a_turn_and_its_calls(self, user: Any) -> None:
         configuration = AIConfiguration(name="c", model="gpt-5.4-mini")

@@ -184,8 +184,8 @@ def _configuration(turn: AITurn) -> AIConfiguration | None:
     """The configuration that the question was asked with."""
     kept = turn.options.get("configuration_id")
     if kept is not None:
-        return AIConfiguration.active.filter(pk=kept).first()
-    return chat.active(turn.conversation.configuration)
+        return chat.configuration_in_force(kept)
+    return chat.configuration_in_force(turn.conversation.configuration_id)
 
 
 def _unanswered(turn: AITurn) -> list[AIFunctionCall]:

@@ -36,6 +36,7 @@ from django_chatgpt.services.forms import Form
 from django_chatgpt.services.sweeper import sweep
 from django_chatgpt.services.turns import FREE, TurnLog
 from django_chatgpt.storage import turns as storage
+from django_chatgpt.storage.primary import primary
 
 FINGERPRINTED = (
     "text",
@@ -102,8 +103,8 @@ def begin(ask: Ask) -> Prepared | AITurn:
     check_text(ask.text)
     configuration = ask.configuration or find_configuration(ask.configuration_id)
     if ask.conversation_id is not None:
-        conversation = storage.find_conversation(ask.conversation_id, ask.user_id)
-        configuration = configuration or active(conversation.configuration)
+        own = storage.configuration_of(ask.conversation_id, ask.user_id)
+        configuration = configuration or configuration_in_force(own)
     request = build_request(ask, configuration, adapter.endpoint(ask.user))
     # Whatever may fail does so before the turn is stored; nobody would drive it afterwards.
     system = system_messages(ask.user, configuration)
@@ -202,11 +203,6 @@ def prepare(
     return Prepared(spec, box, rules.on_disconnect)
 
 
-def active(configuration: AIConfiguration | None) -> AIConfiguration | None:
-    """A configuration, unless it is switched off; then the site's own values count."""
-    return configuration if configuration is not None and configuration.is_active else None
-
-
 def system_messages(user: Any, configuration: AIConfiguration | None) -> list[Message]:
     """What the model is told before everything else, if it is told anything."""
     prompt = get_adapter().system_prompt(user, configuration.system_prompt if configuration else "")
@@ -263,6 +259,13 @@ def is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return "\x00" not in text
+
+
+def configuration_in_force(configuration_id: UUID | None) -> AIConfiguration | None:
+    """A conversation's configuration, unless it is switched off; then the site's own values count."""
+    if configuration_id is None:
+        return None
+    return AIConfiguration.active.using(primary()).filter(pk=configuration_id).first()
 
 
 def find_configuration(configuration_id: UUID | None) -> AIConfiguration | None:

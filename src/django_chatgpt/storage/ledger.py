@@ -8,12 +8,13 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, Q, Sum
+from django.db.models import Q, Sum
 from django.utils import timezone
 
 from django_chatgpt.core.messages import TokenUsage
 from django_chatgpt.models import AIConversation, AITurn, AIUsage
 from django_chatgpt.storage.primary import primary
+from django_chatgpt.storage.statements import insert, update
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +44,16 @@ def announce(
     kind: str = AIUsage.Kind.CHAT,
 ) -> None:
     """Write that an attempt is about to be made."""
-    AIUsage(
-        pk=attempt_id,
-        user_id=user_id,
-        conversation_id=conversation_id,
-        turn_id=turn_id,
-        kind=kind,
-        model=model,
-    ).save(force_insert=True, using=primary())
+    insert(
+        AIUsage(
+            pk=attempt_id,
+            user_id=user_id,
+            conversation_id=conversation_id,
+            turn_id=turn_id,
+            kind=kind,
+            model=model,
+        )
+    )
 
 
 def settle(attempt_id: UUID, bill: Bill) -> bool:
@@ -71,25 +74,16 @@ def settle(attempt_id: UUID, bill: Bill) -> bool:
         "error_code": bill.error_code,
         "latency_ms": bill.latency_ms,
         "time_to_first_token_ms": bill.time_to_first_token_ms,
-        "updated_at": timezone.now(),
     }
     if bill.model:
         values["model"] = bill.model
-    return bool(
-        AIUsage.objects.using(primary())
-        .filter(pk=attempt_id, outcome=AIUsage.Outcome.RUNNING)
-        .update(**values)
-    )
+    return bool(update(AIUsage, {"pk": attempt_id, "outcome": AIUsage.Outcome.RUNNING}, values))
 
 
 def add_to_conversation(conversation_id: UUID, tokens: int, cost: Decimal | None) -> None:
     """Add what was settled to a conversation's totals, and mark the conversation as used now."""
-    changes: dict[str, Any] = {"updated_at": timezone.now()}
-    if tokens:
-        changes["total_tokens"] = F("total_tokens") + tokens
-    if cost:
-        changes["total_cost"] = F("total_cost") + cost
-    AIConversation.objects.using(primary()).filter(pk=conversation_id).update(**changes)
+    add = {"total_tokens": tokens, "total_cost": cost or 0}
+    update(AIConversation, {"pk": conversation_id}, {}, add=add)
 
 
 def turn_totals(turn_id: UUID) -> tuple[TokenUsage, Decimal | None]:

@@ -26,6 +26,7 @@ from django_chatgpt.exceptions import ConflictError, NotFoundError
 from django_chatgpt.models import AIConfiguration, AIConversation, AIMessage, AITurn
 from django_chatgpt.storage import ledger
 from django_chatgpt.storage.primary import atomic, in_transaction, primary
+from django_chatgpt.storage.statements import find, insert, update
 
 TITLE_LENGTH = 60
 NOTHING = (None, "", "null", "[]", "{}")
@@ -59,17 +60,13 @@ class OpenedTurn:
     next_sequence: int
 
 
-def find_conversation(conversation_id: UUID, user_id: Any) -> AIConversation:
-    """The user's own conversation, with its configuration; NotFoundError also for somebody else's."""
-    try:
-        return (
-            AIConversation.objects.using(primary())
-            .select_related("configuration")
-            .get(pk=conversation_id, user_id=user_id)
-        )
-    except AIConversation.DoesNotExist:
-        pass
-    raise NotFoundError(f"conversation_id: you have no conversation {conversation_id}.")
+def configuration_of(conversation_id: UUID, user_id: Any) -> UUID | None:
+    """The key of the configuration of the user's own conversation; NotFoundError also for somebody else's."""
+    found = find(AIConversation, {"pk": conversation_id, "user_id": user_id}, "configuration_id")
+    if found is None:
+        raise NotFoundError(f"conversation_id: you have no conversation {conversation_id}.")
+    configuration_id: UUID | None = found[0]
+    return configuration_id
 
 
 def find_repeat(user_id: Any, idempotency_key: str, fingerprint: str) -> AITurn | None:
@@ -109,7 +106,7 @@ def open_turn(question: Question, model: str, sweep: Callable[[AITurn], bool]) -
                 return repeat
         if question.conversation_id is not None:
             # It may have been deleted since it was found.
-            find_conversation(question.conversation_id, question.user_id)
+            configuration_of(question.conversation_id, question.user_id)
         busy = (
             AITurn.objects.using(primary()).active().filter(conversation_id=question.conversation_id).first()
         )
@@ -133,17 +130,15 @@ def _open(question: Question, model: str) -> OpenedTurn:
     now = timezone.now()
     conversation_id = question.conversation_id
     if conversation_id is None:
-        conversation_id = (
-            AIConversation.objects.using(primary())
-            .create(
-                user_id=question.user_id,
-                configuration_id=question.configuration.pk if question.configuration else None,
-                title=title_of(question.text),
-                session_id=question.session_id,
-            )
-            .pk
+        conversation = AIConversation(
+            user_id=question.user_id,
+            configuration_id=question.configuration.pk if question.configuration else None,
+            title=title_of(question.text),
+            session_id=question.session_id,
         )
-    turn = AITurn.objects.using(primary()).create(
+        insert(conversation)
+        conversation_id = conversation.pk
+    turn = AITurn(
         conversation_id=conversation_id,
         user_id=question.user_id,
         status=AITurn.Status.RUNNING,
@@ -153,14 +148,18 @@ def _open(question: Question, model: str) -> OpenedTurn:
         started_at=now,
         lease_expires_at=now + question.lease,
     )
+    turn.fill_keys()
+    insert(turn)
     history, last = ([], 0) if question.conversation_id is None else load_history(conversation_id)
-    AIMessage.objects.using(primary()).create(
-        conversation_id=conversation_id,
-        turn_id=turn.pk,
-        sequence=last + 1,
-        role=AIMessage.Role.USER,
-        content=question.text,
-        token_count=question.token_count,
+    insert(
+        AIMessage(
+            conversation_id=conversation_id,
+            turn_id=turn.pk,
+            sequence=last + 1,
+            role=AIMessage.Role.USER,
+            content=question.text,
+            token_count=question.token_count,
+        )
     )
     attempt_id = uuid7()
     ledger.announce(
@@ -282,16 +281,18 @@ def park(turn_id: UUID, until: datetime) -> None:
 
 def end(turn_id: UUID, status: str, *, partial_text: str, error_code: str, error_message: str) -> None:
     """End a running turn and free its conversation. Raises Stopped("lost") if it is over already."""
-    now = timezone.now()
-    ended = running(turn_id).update(
-        status=status,
-        active_conversation=None,
-        partial_text=partial_text,
-        error_code=error_code,
-        error_message=error_message,
-        lease_expires_at=None,
-        finished_at=now,
-        updated_at=now,
+    ended = update(
+        AITurn,
+        {"pk": turn_id, "status": AITurn.Status.RUNNING},
+        {
+            "status": status,
+            "active_conversation": None,
+            "partial_text": partial_text,
+            "error_code": error_code,
+            "error_message": error_message,
+            "lease_expires_at": None,
+            "finished_at": timezone.now(),
+        },
     )
     if not ended:
         raise Stopped("lost")
@@ -299,7 +300,7 @@ def end(turn_id: UUID, status: str, *, partial_text: str, error_code: str, error
 
 def add_messages(messages: Sequence[AIMessage]) -> None:
     if len(messages) == 1:
-        messages[0].save(force_insert=True, using=primary())
+        insert(messages[0])
     else:
         AIMessage.objects.using(primary()).bulk_create(messages)
 
