@@ -13,6 +13,9 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
+from django.core.cache import InvalidCacheBackendError, caches
+from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage, Error, Warning, register
 
 from django_chatgpt.conf import FAMILIES, NO_API_KEY, SETTINGS, Problem
@@ -20,6 +23,7 @@ from django_chatgpt.functions.checks import FUNCTION_CHECKS
 
 UNKNOWN_NAME = "django_chatgpt.W001"
 NO_KEY = "django_chatgpt.W002"
+UNSHARED_CACHE = "django_chatgpt.W003"
 
 CHECKS = MappingProxyType(
     {
@@ -29,6 +33,7 @@ CHECKS = MappingProxyType(
         },
         UNKNOWN_NAME: "A name in the settings that begins with OPENAI_ and is no setting.",
         NO_KEY: "No OPENAI_API_KEY, and no OPENAI_ADAPTER that may bring one.",
+        UNSHARED_CACHE: "OPENAI_RATE_LIMITS with a default cache that each process has for itself.",
         **FUNCTION_CHECKS,
     }
 )
@@ -39,7 +44,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
     """Everything that can be said about the settings without asking anybody else."""
     if app_configs is not None and all(each.name != "django_chatgpt" for each in app_configs):
         return []
-    return [*malformed_values(), *unknown_names(), *missing_key()]
+    return [*malformed_values(), *unknown_names(), *missing_key(), *unshared_cache()]
 
 
 def malformed_values() -> Iterator[CheckMessage]:
@@ -88,3 +93,20 @@ def missing_key() -> Iterator[CheckMessage]:
         hint="Questions raise NotConfiguredError until it is set. A server without keys takes any text.",
         id=NO_KEY,
     )
+
+
+def unshared_cache() -> Iterator[CheckMessage]:
+    """A warning if requests are counted where no other process sees it, or not counted at all."""
+    limits = SETTINGS["OPENAI_RATE_LIMITS"].read()
+    if isinstance(limits, Problem) or not limits.value:
+        return
+    try:
+        cache = caches["default"]
+    except InvalidCacheBackendError:
+        return
+    if isinstance(cache, LocMemCache | DummyCache):
+        yield Warning(
+            f"OPENAI_RATE_LIMITS are counted in the default cache, and {type(cache).__name__} is not shared.",
+            hint="Each process of the site lets so many requests in. Use Redis or Memcached.",
+            id=UNSHARED_CACHE,
+        )

@@ -1,5 +1,6 @@
 """What `manage.py check` says about the settings."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -168,3 +169,31 @@ def test_run_with_all_the_others(settings: Settings) -> None:
 
 
 urlpatterns: list[object] = []
+
+
+class TestUnsharedCache:
+    """Rate limits want a cache that all processes share."""
+
+    @pytest.mark.parametrize("backend", ["locmem.LocMemCache", "dummy.DummyCache"])
+    def test_a_cache_of_each_process_is_warned_of(self, settings: Settings, backend: str) -> None:
+        settings.OPENAI_RATE_LIMITS = {"user": "20/m"}
+        settings.CACHES = {"default": {"BACKEND": f"django.core.cache.backends.{backend}"}}
+        [message] = check_settings()
+        assert message.id == "django_chatgpt.W003"
+        assert backend.partition(".")[2] in message.msg
+
+    def test_a_shared_one_is_not(self, settings: Settings, tmp_path: Path) -> None:
+        settings.OPENAI_RATE_LIMITS = {"user": "20/m"}
+        files = "django.core.cache.backends.filebased.FileBasedCache"
+        settings.CACHES = {"default": {"BACKEND": files, "LOCATION": str(tmp_path)}}
+        assert check_settings() == []
+
+    @pytest.mark.parametrize("limits", [{}, {"user": "often"}])
+    def test_nor_one_that_nothing_is_counted_in(self, settings: Settings, limits: dict[str, str]) -> None:
+        settings.OPENAI_RATE_LIMITS = limits
+        assert "django_chatgpt.W003" not in {message.id for message in check_settings()}
+
+    def test_a_cache_that_there_is_not(self, settings: Settings) -> None:
+        settings.OPENAI_RATE_LIMITS = {"user": "20/m"}
+        settings.CACHES = {"default": {"BACKEND": "nowhere.Cache"}}
+        assert check_settings() == []

@@ -51,7 +51,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """At most `requests` within any `seconds`, for the same scopes as a budget's."""
+    """At most `requests` within `seconds`, for the same scopes as a budget's."""
 
     scope: str
     requests: int

@@ -21,7 +21,7 @@ from django_chatgpt.models import AIConfiguration, AIConversation, AITurn
 from django_chatgpt.runtime import inline
 from django_chatgpt.runtime.coroutines import adrive, aperform
 from django_chatgpt.runtime.tasks import TurnTask
-from django_chatgpt.services import chat, completions, follow, prices, tokens
+from django_chatgpt.services import chat, completions, follow, prices, rates, tokens
 from django_chatgpt.services.forms import Form, Model, Reading
 from django_chatgpt.services.results import Fold, Snapshot, fold
 from django_chatgpt.services.types import AIResponse, ChatMessage
@@ -225,6 +225,7 @@ class AIService:
         adapter = get_adapter()
         if not adapter.may_use(self.user):
             raise PermissionDeniedError()
+        rates.admit(self.user)
         model = options.pop("model", None) or self._model
         defaults = {"max_completion_tokens": options.pop("max_tokens", None) or conf.max_tokens}
         if stream:

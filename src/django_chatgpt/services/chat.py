@@ -31,7 +31,7 @@ from django_chatgpt.functions.calls import Function, FunctionBox
 from django_chatgpt.models import AIConfiguration, AITurn
 from django_chatgpt.runtime import inline
 from django_chatgpt.runtime.tasks import TurnTask, opened
-from django_chatgpt.services import tokens
+from django_chatgpt.services import rates, tokens
 from django_chatgpt.services.forms import Form
 from django_chatgpt.services.sweeper import sweep
 from django_chatgpt.services.turns import FREE, TurnLog
@@ -93,7 +93,8 @@ def begin(ask: Ask) -> Prepared | AITurn:
     """Store the question and prepare its turn, in one hop to the database.
 
     Returns the earlier turn where the idempotency key has opened one already. Raises
-    PermissionDeniedError, InvalidRequestError, NotFoundError, ConflictError, NotConfiguredError.
+    PermissionDeniedError, InvalidRequestError, RateLimitedError, NotFoundError, ConflictError,
+    NotConfiguredError.
     """
     # The SDK takes a second to import. The first question of a process waits for it here; no event loop does.
     import_module("django_chatgpt.providers")
@@ -101,6 +102,8 @@ def begin(ask: Ask) -> Prepared | AITurn:
     if not adapter.may_use(ask.user):
         raise PermissionDeniedError()
     check_text(ask.text)
+    if (repeated := admit(ask)) is not None:
+        return repeated
     configuration = ask.configuration or find_configuration(ask.configuration_id)
     if ask.conversation_id is not None:
         own = storage.configuration_of(ask.conversation_id, ask.user_id)
@@ -140,6 +143,16 @@ def begin(ask: Ask) -> Prepared | AITurn:
         attempt_id=opened.attempt_id,
         check=ask.form.check if ask.form is not None else None,
     )
+
+
+def admit(ask: Ask) -> AITurn | None:
+    """Count a question against the rate limits; not the repeat of one, whose turn is returned instead."""
+    if conf.rate_limits and ask.idempotency_key is not None:
+        repeat = storage.find_repeat(ask.user_id, ask.idempotency_key, ask.fingerprint)
+        if repeat is not None:
+            return repeat
+    rates.admit(ask.user)
+    return None
 
 
 @dataclass(frozen=True, slots=True)

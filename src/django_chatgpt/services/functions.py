@@ -12,6 +12,7 @@ from django_chatgpt.core.ids import uuid7
 from django_chatgpt.core.messages import FunctionCall
 from django_chatgpt.exceptions import InvalidRequestError, PermissionDeniedError
 from django_chatgpt.functions.calls import FunctionBox
+from django_chatgpt.services import rates
 from django_chatgpt.storage import functions as storage
 
 
@@ -23,10 +24,12 @@ def schemas_for(user: Any) -> list[dict[str, Any]]:
 def execute(user: Any, name: str, arguments: Mapping[str, Any]) -> Any:
     """Call a function and count the call. Gives what it returns, as JSON would have it.
 
-    Raises NotFoundError, PermissionDeniedError, InvalidRequestError, ToolFailedError.
+    Raises NotFoundError, PermissionDeniedError, RateLimitedError, InvalidRequestError, ToolFailedError.
     """
     call = FunctionCall(id=f"call_{uuid7().hex}", name=name, arguments=as_text(arguments))
-    [outcome] = _box(user).execute([call])
+    box = _box(user)
+    rates.admit(user)
+    [outcome] = box.execute([call])
     storage.count([outcome.result])
     if outcome.error is not None:
         raise outcome.error
