@@ -1,6 +1,6 @@
 import pytest
 
-from django_chatgpt.core.limits import DEFAULT_WINDOW, context_window, family, is_reasoning
+from django_chatgpt.core.limits import DEFAULT_WINDOW, answer_room, context_window, family, is_reasoning
 
 # Retired models, for which the table keeps to the smallest window of their family.
 RETIRED = {
@@ -121,3 +121,23 @@ def test_these_do_not(model: str) -> None:
 )
 def test_a_family_is_the_bare_name(model: str, name: str) -> None:
     assert family(model) == name
+
+
+@pytest.mark.parametrize(
+    ("model", "max_tokens", "window", "room"),
+    [
+        ("smollm2", 4_096, 8_192, 4_096),
+        ("smollm2", 500, 8_192, 500),
+        ("smollm2", 4_096, 4_096, 2_048),
+        ("smollm2", None, 8_192, 4_096),
+        ("gpt-4o", 4_096, 128_000, 4_096),
+        ("gpt-4o", 50_000, 128_000, 16_384),
+        ("gpt-4o", None, 128_000, 16_384),
+        ("gpt-5-chat-latest", None, 128_000, 16_384),
+        ("gpt-5.4-mini", 4_096, 400_000, 128_000),
+        ("gpt-5-pro", 4_096, 400_000, 200_000),
+        ("o3", 100, 200_000, 100_000),
+    ],
+)
+def test_what_is_kept_free_for_the_answer(model: str, max_tokens: int | None, window: int, room: int) -> None:
+    assert answer_room(model, max_tokens, window) == room

@@ -15,6 +15,7 @@ from django.contrib.auth import get_user_model
 from django.db import OperationalError, connection, connections, transaction
 from django.db.models import QuerySet
 
+from django_chatgpt.core.window import Window
 from django_chatgpt.exceptions import ConflictError, NotFoundError
 from django_chatgpt.models import AIConversation, AIMessage, AITurn
 from django_chatgpt.storage import conversations, turns
@@ -34,6 +35,7 @@ def question(user_id: Any, conversation_id: UUID) -> turns.Question:
         user_id=user_id,
         text="Hello",
         token_count=1,
+        window=Window(1000, lambda message: 1),
         lease=timedelta(minutes=5),
         conversation_id=conversation_id,
     )

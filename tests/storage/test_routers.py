@@ -13,13 +13,16 @@ from django.utils import timezone
 
 from django_chatgpt.core.ids import uuid7
 from django_chatgpt.core.messages import FunctionCall, FunctionResult, TokenUsage
+from django_chatgpt.core.window import Window
 from django_chatgpt.exceptions import ConflictError, NotFoundError
 from django_chatgpt.models import AIConfiguration, AIConversation, AIFunction, AIMessage, AITurn, AIUsage
 from django_chatgpt.services import sweeper
 from django_chatgpt.storage import calls, conversations, functions, ledger, primary, turns
+from django_chatgpt.storage.history import load_history
 from django_chatgpt.storage.ledger import Bill
 
 LEASE = timedelta(minutes=1)
+WINDOW = Window(1000, lambda message: 1)
 
 
 class Copy:
@@ -57,7 +60,7 @@ def copy_is_behind(settings: Any) -> Iterator[None]:
 
 
 def question(user: Any, **fields: Any) -> turns.Question:
-    return turns.Question(user_id=user.pk, text="Hello", token_count=1, lease=LEASE, **fields)
+    return turns.Question(user_id=user.pk, text="Hello", token_count=1, window=WINDOW, lease=LEASE, **fields)
 
 
 def opened(user: Any, **fields: Any) -> turns.OpenedTurn:
@@ -113,7 +116,7 @@ class TestNothingIsReadFromACopy:
         bill = Bill(outcome="completed", usage=TokenUsage(), usage_source="provider", cost=None)
         assert ledger.settle(turn.attempt_id, bill)
         assert ledger.turn_totals(turn.turn_id)[1] is None
-        assert turns.load_history(turn.conversation_id)[1] == 4
+        assert load_history(turn.conversation_id, WINDOW).last == 4
 
     def test_by_the_sweeper(self, user: Any) -> None:
         turn = opened(user)

@@ -36,6 +36,26 @@ CONTEXT_WINDOWS = {
 CHAT_LATEST_WINDOW = 128_000
 DEFAULT_WINDOW = 8_192  # what small open models can take
 
+# The longest answers, as OpenAI documents them. Those of gpt-6 are taken to be those of gpt-5.
+LONGEST_ANSWERS = {
+    "gpt-6": 128_000,
+    "gpt-5": 128_000,
+    "gpt-5-pro": 272_000,
+    "gpt-4.1": 32_768,
+    "gpt-4o": 16_384,
+    "gpt-4-turbo": 4_096,
+    "gpt-4": 8_192,
+    "gpt-3.5": 4_096,
+    "chatgpt-4o": 16_384,
+    "codex-mini": 100_000,
+    "o1": 100_000,
+    "o1-mini": 65_536,
+    "o1-preview": 32_768,
+    "o3": 100_000,
+    "o4-mini": 100_000,
+}
+CHAT_LATEST_ANSWER = 16_384
+
 _REASONING = re.compile(r"(o\d|gpt-[56](?!\d))")
 
 
@@ -54,13 +74,37 @@ def is_reasoning(model: str) -> bool:
 def context_window(model: str, overrides: Mapping[str, int]) -> int:
     """How many tokens question and answer may have together; `overrides` go first, by exact name.
 
-    An unknown model is taken for a small one. Of the window, answers of reasoning models may claim up to
-    128,000 tokens (272,000 with gpt-5-pro), which the provider may refuse to fill with input.
+    An unknown model is taken for a small one.
     """
     if model in overrides:
         return overrides[model]
-    name = family(model)
-    if name.startswith("gpt-5") and name.endswith("-chat-latest"):
+    if _is_chat_latest(model):
         return CHAT_LATEST_WINDOW
-    known = [prefix for prefix in CONTEXT_WINDOWS if name.startswith(prefix)]
-    return CONTEXT_WINDOWS[max(known, key=len)] if known else DEFAULT_WINDOW
+    return _known(CONTEXT_WINDOWS, model) or DEFAULT_WINDOW
+
+
+def answer_room(model: str, max_tokens: int | None, window: int) -> int:
+    """How many tokens of its `window` are kept free for the answer, at most half of them.
+
+    `max_tokens` is the longest answer that is asked for, None if that is left to the model. Providers of
+    reasoning models keep the longest answer free whatever is asked for: their input has to be shorter.
+    """
+    longest = CHAT_LATEST_ANSWER if _is_chat_latest(model) else _known(LONGEST_ANSWERS, model)
+    half = window // 2
+    if longest is None:
+        longest = half
+    if max_tokens is not None and not is_reasoning(model):
+        longest = min(longest, max_tokens)
+    return min(longest, half)
+
+
+def _is_chat_latest(model: str) -> bool:
+    name = family(model)
+    return name.startswith("gpt-5") and name.endswith("-chat-latest")
+
+
+def _known(table: Mapping[str, int], model: str) -> int | None:
+    """The entry with the longest beginning of the model's name."""
+    name = family(model)
+    known = [prefix for prefix in table if name.startswith(prefix)]
+    return table[max(known, key=len)] if known else None

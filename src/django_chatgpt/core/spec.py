@@ -13,6 +13,7 @@ from uuid import UUID
 from django_chatgpt.core.messages import FunctionCall, FunctionResult, TokenUsage
 from django_chatgpt.core.reply import Reply
 from django_chatgpt.core.request import ModelRequest
+from django_chatgpt.core.window import Window
 from django_chatgpt.exceptions import AIServiceError
 
 Status = Literal["completed", "failed", "cancelled", "interrupted", "awaiting_approval"]
@@ -121,7 +122,8 @@ class TurnSpec:
 
     `renew_after` is how many seconds may pass in silence before the lease is renewed. `resumed` is there if
     the turn has rested: it goes on with these calls, at step `first_step`. `check` tells what is wrong with
-    a whole answer, None if nothing is; the model gets one chance to mend it.
+    a whole answer, None if nothing is; the model gets one chance to mend it. `window` is what the messages
+    of every step have to fit into, as those of `request` do; None: whatever there is.
     """
 
     turn_id: UUID
@@ -129,6 +131,7 @@ class TurnSpec:
     attempt_id: UUID
     request: ModelRequest
     store: TurnStore
+    window: Window | None = None
     max_steps: int = 8
     max_retries: int = 3
     renew_after: float = 10.0

@@ -42,13 +42,13 @@ from django_chatgpt.core.events import (
     Started,
     TurnEvent,
 )
-from django_chatgpt.core.history import repair
 from django_chatgpt.core.ids import uuid7
-from django_chatgpt.core.messages import FunctionCall, FunctionResult, Message
+from django_chatgpt.core.messages import FunctionCall, FunctionResult
 from django_chatgpt.core.reply import Reply
 from django_chatgpt.core.request import Delta, ModelRequest
 from django_chatgpt.core.retry import retry_delay
 from django_chatgpt.core.spec import Attempt, Ending, Plan, Settled, TurnSpec
+from django_chatgpt.core.window import Transcript
 from django_chatgpt.exceptions import (
     AIServiceError,
     ProviderProtocolError,
@@ -179,15 +179,16 @@ class _Parked(Exception):
 def _answer(run: _Run) -> Generator[Effect | TurnEvent, Any, str]:
     """Step until the model answers without calling a function. Returns the reason it ended for."""
     spec = run.spec
-    messages: list[Message] = list(spec.request.messages)
+    transcript = Transcript(spec.request.messages, spec.window)
     if spec.resumed is not None:
         results = yield from _make_calls(run, spec.resumed.now, spec.resumed.refused)
         yield from _save_results(run, results)
         # The results of calls that needed nobody's approval stand in the transcript already.
-        messages = repair([*messages, *(result.as_message() for result in results)])
+        transcript.add(*(result.as_message() for result in results))
+        transcript.repair()
     mended = False
     for step in count(spec.first_step):
-        request = replace(spec.request, messages=tuple(messages))
+        request = replace(spec.request, messages=transcript.shown())
         if spec.request.tools and step >= spec.max_steps:
             request = replace(request, tool_choice="none")
         attempt = yield from _ask_model(run, request)
@@ -202,7 +203,7 @@ def _answer(run: _Run) -> Generator[Effect | TurnEvent, Any, str]:
             mended = True
             yield Db(partial(spec.store.retry, attempt, run.announce_next()))
             yield run.number(Discarded())
-            messages += [{"role": "assistant", "content": reply.text}, {"role": "user", "content": problem}]
+            transcript.add({"role": "assistant", "content": reply.text}, {"role": "user", "content": problem})
             continue
         if request.tool_choice == "none" or not request.tools:
             return "max_steps"
@@ -218,8 +219,7 @@ def _answer(run: _Run) -> Generator[Effect | TurnEvent, Any, str]:
             settled: Settled = yield Db(partial(spec.store.park, results))
             raise _Parked(settled)
         yield from _save_results(run, results)
-        messages.append(reply.as_message())
-        messages.extend(result.as_message() for result in results)
+        transcript.add(reply.as_message(), *(result.as_message() for result in results))
     raise AssertionError("count() has no end")
 
 

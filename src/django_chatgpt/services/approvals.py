@@ -21,12 +21,13 @@ from django_chatgpt.exceptions import (
 from django_chatgpt.functions import function_registry
 from django_chatgpt.functions.calls import FunctionBox
 from django_chatgpt.models import AIConfiguration, AIFunctionCall, AIMessage, AITurn
-from django_chatgpt.services import chat
+from django_chatgpt.services import chat, context
 from django_chatgpt.services.functions import as_text
 from django_chatgpt.services.sweeper import sweep
 from django_chatgpt.storage import calls as storage
 from django_chatgpt.storage import ledger, primary
 from django_chatgpt.storage import turns as turn_storage
+from django_chatgpt.storage.history import load_history
 
 Status = AIFunctionCall.Status
 
@@ -140,7 +141,6 @@ def _box(turn: AITurn) -> FunctionBox:
 
 def _prepare(turn: AITurn, box: FunctionBox, rules: chat.Rules) -> chat.Prepared:
     """The turn, to go on where it stopped, in whichever process this is."""
-    history, last = turn_storage.load_history(turn.conversation_id, with_gaps=True)
     usage, cost = ledger.turn_totals(turn.pk)
     options = turn.options
     configuration = _configuration(turn)
@@ -152,22 +152,23 @@ def _prepare(turn: AITurn, box: FunctionBox, rules: chat.Rules) -> chat.Prepared
         max_tokens=options.get("max_tokens"),
     )
     request = chat.build_request(ask, configuration, get_adapter().endpoint(turn.user))
+    request = replace(request, response_schema=options.get("response_schema"))
+    system = chat.system_messages(turn.user, configuration)
+    window = context.window_of(request, box.schemas, system)
+    history = load_history(turn.conversation_id, window, in_turn=True)
     unanswered = _unanswered(turn)
     agreed = [each for each in unanswered if each.status == Status.RUNNING]
     box.approved = {each.call_id: each.fingerprint for each in agreed}
     return chat.prepare(
-        replace(
-            request,
-            messages=(*chat.system_messages(turn.user, configuration), *history),
-            response_schema=options.get("response_schema"),
-        ),
+        replace(request, messages=(*system, *history.messages)),
         box,
         rules,
         turn_id=turn.pk,
         conversation_id=turn.conversation_id,
         user_id=turn.user_id,
-        next_sequence=last + 1,
+        next_sequence=history.last + 1,
         attempt_id=uuid7(),
+        window=replace(window, used=history.used),
         usage=usage,
         cost=cost,
         first_step=AIMessage.objects.using(primary.primary())

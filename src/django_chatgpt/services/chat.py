@@ -25,13 +25,14 @@ from django_chatgpt.core.events import TurnEvent
 from django_chatgpt.core.messages import Message, TokenUsage
 from django_chatgpt.core.request import Endpoint, ModelRequest
 from django_chatgpt.core.spec import Ending, Resumed, TurnSpec
+from django_chatgpt.core.window import Window
 from django_chatgpt.database import ahop
 from django_chatgpt.exceptions import InvalidRequestError, NotFoundError, PermissionDeniedError
 from django_chatgpt.functions.calls import Function, FunctionBox
 from django_chatgpt.models import AIConfiguration, AITurn
 from django_chatgpt.runtime import inline
 from django_chatgpt.runtime.tasks import TurnTask, opened
-from django_chatgpt.services import rates, tokens
+from django_chatgpt.services import context, rates, tokens
 from django_chatgpt.services.forms import Form
 from django_chatgpt.services.sweeper import sweep
 from django_chatgpt.services.turns import FREE, TurnLog
@@ -94,7 +95,7 @@ def begin(ask: Ask) -> Prepared | AITurn:
 
     Returns the earlier turn where the idempotency key has opened one already. Raises
     PermissionDeniedError, InvalidRequestError, RateLimitedError, NotFoundError, ConflictError,
-    NotConfiguredError.
+    NotConfiguredError, TokenLimitError.
     """
     # The SDK takes a second to import. The first question of a process waits for it here; no event loop does.
     import_module("django_chatgpt.providers")
@@ -113,11 +114,15 @@ def begin(ask: Ask) -> Prepared | AITurn:
     system = system_messages(ask.user, configuration)
     box = FunctionBox.for_user(ask.user, ask.functions if ask.use_functions else ())
     rules = Rules.of_the_site()
+    question_tokens = tokens.count_text(ask.text, tokens.ANY_MODEL)
+    window = context.window_of(request, box.schemas, system)
+    context.check_question(window, question_tokens, request.model)
     opened = storage.open_turn(
         storage.Question(
             user_id=ask.user_id,
             text=ask.text,
-            token_count=tokens.count_text(ask.text, request.model),
+            token_count=question_tokens,
+            window=replace(window, used=window.used + tokens.PER_MESSAGE + question_tokens),
             lease=rules.lease,
             conversation_id=ask.conversation_id,
             configuration=configuration,
@@ -141,6 +146,7 @@ def begin(ask: Ask) -> Prepared | AITurn:
         user_id=ask.user_id,
         next_sequence=opened.next_sequence,
         attempt_id=opened.attempt_id,
+        window=replace(window, used=opened.used),
         check=ask.form.check if ask.form is not None else None,
     )
 
@@ -181,6 +187,7 @@ def prepare(
     user_id: Any,
     next_sequence: int,
     attempt_id: UUID,
+    window: Window,
     usage: TokenUsage | None = None,
     cost: Decimal | None = FREE,
     first_step: int = 0,
@@ -206,6 +213,7 @@ def prepare(
         attempt_id=attempt_id,
         request=replace(request, tools=box.schemas),
         store=log,
+        window=window,
         max_steps=rules.max_steps,
         max_retries=rules.max_retries,
         renew_after=rules.lease.total_seconds() / 3,
@@ -300,12 +308,14 @@ def build_request(ask: Ask, configuration: AIConfiguration | None, endpoint: End
     def of_configuration(name: str) -> Any:
         return getattr(configuration, name) if configuration is not None else None
 
+    model = ask.model or of_configuration("model") or conf.default_model
+    wanted = capped(first(ask.max_tokens, of_configuration("max_tokens")), conf.max_tokens)
     return ModelRequest(
         endpoint=endpoint,
-        model=ask.model or of_configuration("model") or conf.default_model,
+        model=model,
         messages=(),
         temperature=first(ask.temperature, of_configuration("temperature"), conf.temperature),
-        max_output_tokens=capped(first(ask.max_tokens, of_configuration("max_tokens")), conf.max_tokens),
+        max_output_tokens=context.longest_answer(model, wanted),
         top_p=of_configuration("top_p"),
         frequency_penalty=of_configuration("frequency_penalty"),
         presence_penalty=of_configuration("presence_penalty"),

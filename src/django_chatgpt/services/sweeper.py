@@ -12,9 +12,10 @@ from django.utils import timezone
 from django_chatgpt.conf import conf
 from django_chatgpt.core.messages import Message
 from django_chatgpt.models import AIMessage, AITurn, AIUsage
-from django_chatgpt.services import billing, prices, tokens
+from django_chatgpt.services import billing, context, prices, tokens
 from django_chatgpt.storage import calls, ledger
 from django_chatgpt.storage import turns as storage
+from django_chatgpt.storage.history import load_history
 from django_chatgpt.storage.ledger import Bill
 from django_chatgpt.storage.primary import atomic, primary
 
@@ -27,10 +28,12 @@ def sweep(turn: AITurn) -> bool:
     """End a turn whose process died: keep its text, estimate what it took. True if this call did it."""
     # Counting tokens may take long, so it is done before anything is locked. The claim fails if the turn
     # was written on meanwhile.
-    history, last = storage.load_history(turn.conversation_id)
-    bills = [(attempt.pk, _bill(turn, attempt, history)) for attempt in ledger.open_attempts(turn.pk)]
+    model = str(turn.options.get("model") or conf.default_model)
+    history = load_history(turn.conversation_id, context.whole_window(model), in_turn=True)
+    attempts = ledger.open_attempts(turn.pk)
+    bills = [(attempt.pk, _bill(turn, attempt, history.messages)) for attempt in attempts]
     text = turn.partial_text
-    token_count = tokens.count_text(text, conf.default_model) if text else 0
+    token_count = tokens.count_text(text, tokens.ANY_MODEL)
     with atomic():
         if not storage.claim_expired(turn):
             return False
@@ -45,7 +48,7 @@ def sweep(turn: AITurn) -> bool:
                     AIMessage(
                         conversation_id=turn.conversation_id,
                         turn_id=turn.pk,
-                        sequence=last + 1,
+                        sequence=history.last + 1,
                         role=AIMessage.Role.ASSISTANT,
                         content=text,
                         status=AIMessage.Status.INTERRUPTED,

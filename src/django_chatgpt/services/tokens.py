@@ -20,11 +20,13 @@ import os
 import re
 import threading
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
 import tiktoken
+from pydantic_core import to_json
 from tiktoken.registry import ENCODINGS
 
 from django_chatgpt.core.limits import family
@@ -38,6 +40,7 @@ PER_REQUEST = 3  # what primes the reply
 BYTES_PER_TOKEN = 4
 
 DEFAULT_ENCODING = "o200k_base"
+ANY_MODEL = ""  # what is stored is counted with the default encoding, whoever answers
 # Model names that the installed tiktoken may not know yet; that gpt-6 kept the tokenizer of the models
 # before it is an assumption, as OpenAI has not published another.
 PREFIXES = (
@@ -95,12 +98,17 @@ def count_text(text: str, model: str) -> int:
 
 
 def count_message(message: Message, model: str) -> int:
-    """The number of tokens `message` takes in a request, with the few that mark its beginning and role.
+    """The number of tokens `message` takes in a request, with the few that mark its beginning and role."""
+    return PER_MESSAGE + count_content(message, model)
+
+
+def count_content(message: Message, model: str = ANY_MODEL) -> int:
+    """The number of tokens of what `message` says and of the calls in it: what is stored of each message.
 
     `items` are not counted: the content says the same, but for hidden reasoning that only the provider
     can count.
     """
-    count = PER_MESSAGE + count_text(message["content"], model)
+    count = count_text(message["content"], model)
     for call in message.get("tool_calls", ()):
         function = call["function"]
         count += PER_CALL + count_text(function["name"], model) + count_text(function["arguments"], model)
@@ -112,12 +120,29 @@ def count_messages(messages: Iterable[Message], model: str) -> int:
     return PER_REQUEST + sum(count_message(message, model) for message in messages)
 
 
+def count_schemas(schemas: Iterable[Mapping[str, Any]]) -> int:
+    """The number of tokens that schemas of functions or answers take: at most that of their JSON."""
+    return sum(count_known(to_json(schema).decode()) for schema in schemas)
+
+
+@lru_cache(maxsize=1024)
+def count_known(text: str) -> int:
+    """Like `count_text`, for a text of the site's own, which comes again with every turn."""
+    return count_text(text, ANY_MODEL)
+
+
 def is_exact(model: str) -> bool:
     """Whether `count_text` for `model` uses the model's own vocabulary; loads it."""
     name = _known_encoding(model)
     return name is not None and _encoding(name) is not None
 
 
+def has_default_encoding(model: str) -> bool:
+    """Whether the model's own tokenizer is the one that stored counts are made with."""
+    return _known_encoding(model) == DEFAULT_ENCODING
+
+
+@lru_cache(maxsize=256)
 def _known_encoding(model: str) -> str | None:
     """The encoding of `model`, None where its tokenizer is not known, as with most open models."""
     base = family(model)

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from django_chatgpt.conf import conf
 from django_chatgpt.core.effects import Stopped
-from django_chatgpt.core.messages import FunctionCall, FunctionResult, TokenUsage, storable
+from django_chatgpt.core.messages import FunctionCall, FunctionResult, Message, TokenUsage, storable
 from django_chatgpt.core.spec import Attempt, Ending, Plan, Resumed, Settled
 from django_chatgpt.functions.calls import FunctionBox
 from django_chatgpt.models import AIMessage
@@ -199,6 +199,8 @@ class TurnLog:
 
     def _answer(self, attempt: Attempt, bill: Bill, status: str, *, with_calls: bool = False) -> AIMessage:
         reply = attempt.reply
+        calls = [call.as_tool_call() for call in reply.calls] if with_calls else []
+        said: Message = {"role": "assistant", "content": reply.text, "tool_calls": calls}
         metadata: dict[str, Any] = {"model": bill.model}
         if reply.finish_reason:
             metadata["finish_reason"] = reply.finish_reason
@@ -207,9 +209,9 @@ class TurnLog:
         return self._message(
             AIMessage.Role.ASSISTANT,
             content=reply.text,
-            tool_calls=[call.as_tool_call() for call in reply.calls] if with_calls else [],
+            tool_calls=calls,
             status=MESSAGE_STATUS[status],
-            token_count=tokens.count_text(reply.text, attempt.request.model),
+            token_count=tokens.count_content(said),
             estimated_cost=bill.cost,
             request_id=bill.request_id,
             response_time_ms=bill.latency_ms,
@@ -225,7 +227,7 @@ class TurnLog:
             content=result.output,
             tool_call_id=result.call.id,
             status=MESSAGE_STATUS[result.status],
-            token_count=tokens.count_text(result.output, self._model),
+            token_count=tokens.count_content(result.as_message()),
             response_time_ms=result.duration_ms,
             metadata=metadata,
         )

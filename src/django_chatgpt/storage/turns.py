@@ -6,7 +6,6 @@ who updates no row has lost.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,31 +14,34 @@ from uuid import UUID
 
 from django.db import IntegrityError, OperationalError
 from django.db.models import Case, QuerySet, TextField, Value, When
-from django.db.models.functions import Cast
 from django.utils import timezone
 
 from django_chatgpt.core.effects import Stopped
-from django_chatgpt.core.history import from_legacy, repair
 from django_chatgpt.core.ids import uuid7
 from django_chatgpt.core.messages import Message, storable
+from django_chatgpt.core.window import Window
 from django_chatgpt.exceptions import ConflictError, NotFoundError
 from django_chatgpt.models import AIConfiguration, AIConversation, AIMessage, AITurn
 from django_chatgpt.storage import ledger
+from django_chatgpt.storage.history import History, load_history
 from django_chatgpt.storage.primary import atomic, in_transaction, primary
 from django_chatgpt.storage.statements import find, insert, update
 
 TITLE_LENGTH = 60
-NOTHING = (None, "", "null", "[]", "{}")
 OPEN_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What opening a turn needs. `lease` is how long its process may be silent before it counts as dead."""
+    """What opening a turn needs. `lease` is how long its process may be silent before it counts as dead.
+
+    Of the `window` the question, and what is sent with it in any case, have used their part.
+    """
 
     user_id: Any
     text: str
     token_count: int
+    window: Window
     lease: timedelta
     conversation_id: UUID | None = None
     configuration: AIConfiguration | None = None
@@ -51,12 +53,16 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class OpenedTurn:
-    """A stored turn. `history` ends with the question; `next_sequence` is the answer's."""
+    """A stored turn. `history` ends with the question; `next_sequence` is the answer's.
+
+    `used` are the tokens of all messages that are sent.
+    """
 
     turn_id: UUID
     conversation_id: UUID
     attempt_id: UUID
     history: list[Message]
+    used: int
     next_sequence: int
 
 
@@ -150,12 +156,14 @@ def _open(question: Question, model: str) -> OpenedTurn:
     )
     turn.fill_keys()
     insert(turn)
-    history, last = ([], 0) if question.conversation_id is None else load_history(conversation_id)
+    said = History([], question.window.used, 0)
+    if question.conversation_id is not None:
+        said = load_history(conversation_id, question.window)
     insert(
         AIMessage(
             conversation_id=conversation_id,
             turn_id=turn.pk,
-            sequence=last + 1,
+            sequence=said.last + 1,
             role=AIMessage.Role.USER,
             content=question.text,
             token_count=question.token_count,
@@ -165,8 +173,8 @@ def _open(question: Question, model: str) -> OpenedTurn:
     ledger.announce(
         attempt_id, user_id=question.user_id, conversation_id=conversation_id, turn_id=turn.pk, model=model
     )
-    history.append({"role": "user", "content": question.text})
-    return OpenedTurn(turn.pk, conversation_id, attempt_id, history, last + 2)
+    history: list[Message] = [*said.messages, {"role": "user", "content": question.text}]
+    return OpenedTurn(turn.pk, conversation_id, attempt_id, history, said.used, said.last + 2)
 
 
 def title_of(text: str) -> str:
@@ -176,50 +184,6 @@ def title_of(text: str) -> str:
         return line
     words = line[:TITLE_LENGTH].rsplit(" ", 1)[0]
     return words.rstrip(".,;:") + "…"
-
-
-def load_history(conversation_id: UUID, *, with_gaps: bool = False) -> tuple[list[Message], int]:
-    """What was said, in a form every provider accepts, and the last sequence number (0: nothing).
-
-    `with_gaps` leaves calls without their results, for a turn that is about to make them.
-    """
-    rows = (
-        AIMessage.objects.using(primary())
-        .filter(conversation_id=conversation_id)
-        .order_by("sequence")
-        .values_list(
-            "sequence",
-            "role",
-            "content",
-            "tool_call_id",
-            "status",
-            # As text: most rows have none, and parsing JSON would cost more than all the rest.
-            Cast("tool_calls", TextField()),
-            Cast("metadata", TextField()),
-            Cast("function_call", TextField()),
-        )
-    )
-    lines: list[dict[str, Any]] = []
-    last = 0
-    legacy = False
-    for sequence, role, content, tool_call_id, status, tool_calls, metadata, function_call in rows:
-        last = sequence
-        if status == AIMessage.Status.REFUSED:
-            continue
-        line: dict[str, Any] = {"role": role, "content": content}
-        if tool_calls not in NOTHING:
-            line["tool_calls"] = json.loads(tool_calls)
-        if tool_call_id:
-            line["tool_call_id"] = tool_call_id
-        if metadata and '"items"' in metadata and (items := json.loads(metadata).get("items")):
-            line["items"] = items
-        if function_call not in NOTHING:
-            line["function_call"] = json.loads(function_call)
-            legacy = True
-        legacy = legacy or role == AIMessage.Role.FUNCTION
-        lines.append(line)
-    messages: list[Any] = from_legacy(lines) if legacy else lines
-    return messages if with_gaps else repair(messages), last
 
 
 def running(turn_id: UUID) -> QuerySet[AITurn]:
