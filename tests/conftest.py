@@ -4,12 +4,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.core.cache import caches
 from django.test import AsyncClient, Client
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 pytest_plugins = ("tests.strictness",)
+
+
+@pytest.fixture(autouse=True)
+def fresh_cache() -> None:
+    """What a process remembers between requests, as that a model can't be reached, ends with a test."""
+    caches["default"].clear()
 
 
 @pytest.fixture

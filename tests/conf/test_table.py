@@ -26,6 +26,8 @@ TABLE: dict[str, tuple[object, object, object]] = {
     "temperature": (None, 1, 1.0),
     "timeout": (60.0, 5, 5.0),
     "max_retries": (3, 0, 0),
+    "breaker_failures": (5, 0, 0),
+    "breaker_seconds": (30.0, 0.5, 0.5),
     "context_window": ({}, {"m": 8192}, {"m": 8192}),
     "token_buffer": (500, 0, 0),
     "max_message_chars": (200_000, 10, 10),

@@ -38,6 +38,7 @@ from django_chatgpt.core.request import CallFragment, Delta, Endpoint, ModelRequ
 from django_chatgpt.core.spec import Attempt, Ending, Plan, Resumed, Settled, TurnSpec
 from django_chatgpt.core.turn import FINISH_AGAIN_SECONDS, run_turn
 from django_chatgpt.exceptions import (
+    AIServiceError,
     ProviderProtocolError,
     ProviderRateLimitedError,
     ProviderRejectedError,
@@ -59,10 +60,15 @@ class Store:
     go_on: list[bool] = field(default_factory=list)
     finish_error: Exception | None = None
     guarded: frozenset[str] = frozenset()
+    refusals: list[AIServiceError | None] = field(default_factory=list)
 
-    def retry(self, failed: Attempt, next_id: UUID) -> None:
+    @property
+    def refusal(self) -> AIServiceError | None:
+        return self.refusals.pop(0) if self.refusals else None
+
+    def retry(self, failed: Attempt, next_id: UUID, model: str) -> None:
         self.attempts.append(failed)
-        self.log.append(("retry", failed.error.code if failed.error else ""))
+        self.log.append(("retry", failed.error.code if failed.error else "", model))
 
     def checkpoint(self, text: str) -> bool:
         self.log.append(("checkpoint", text))
@@ -293,6 +299,87 @@ def test_what_the_provider_asks_for_is_waited_for() -> None:
     world.run(make_spec(world, Store()))
     assert sum(world.waited) == pytest.approx(2.0 + 1.0)
     assert max(world.waited) <= 0.5, "a wish to stop is heard twice a second"
+
+
+def test_all_waits_together_are_no_longer_than_the_request_may_take() -> None:
+    world, store = World(*[ProviderRateLimitedError(retry_after=25.0)] * 4), Store()
+    _, ending = world.run(make_spec(world, store, max_retries=20))
+    assert ending.error is not None
+    assert ending.error.code == "provider_rate_limited"
+    assert sum(world.waited) == pytest.approx(50.0)
+    assert len(store.attempts) == 3, "a third wait would have made it 75 seconds of 60"
+
+
+def test_a_used_up_account_is_not_asked_again_nor_for_another_model() -> None:
+    used_up = ProviderRateLimitedError(code="provider_quota", retryable=False)
+    world, store = World(used_up), Store()
+    _, ending = world.run(make_spec(world, store, fallbacks=["b"]))
+    assert ending.error is used_up
+    assert world.waited == []
+    assert [request.model for request in world.opened] == ["m"]
+
+
+@pytest.mark.parametrize("shown", [0, 3])
+def test_a_429_in_mid_stream_does_not_spin(shown: int) -> None:
+    """LiteLLM 26015: the stream's error was read again and again, with one core at work."""
+    stream = [*(Delta(text="x") for _ in range(shown)), ProviderRateLimitedError()]
+    world, store = World(*[stream] * 3), Store()
+    _, ending = world.run(make_spec(world, store, max_retries=2))
+    assert ending.status == "failed"
+    assert len(world.opened) == world.closed == (1 if shown else 3)
+    assert (sum(world.waited) > 0) is (shown == 0), "and nothing is asked again without a wait"
+
+
+def test_another_model_answers_where_the_first_can_not_be_reached() -> None:
+    away = ProviderUnavailableError()
+    world, store = World(away, away, ProviderRateLimitedError(retry_after=999.0), text("ok")), Store()
+    events, ending = world.run(make_spec(world, store, max_retries=1, fallbacks=["b", "c"]))
+    assert ending.status == "completed"
+    assert [request.model for request in world.opened] == ["m", "m", "b", "c"]
+    assert [attempt.request.model for attempt in store.attempts] == ["m", "m", "b", "c"]
+    assert [entry[2] for entry in store.log if entry[0] == "retry"] == ["m", "b", "c"]
+    (finished,) = (event for event in events if isinstance(event, Finished))
+    assert finished.model == "c"
+
+
+def test_the_steps_after_it_ask_the_model_that_answered() -> None:
+    world = World(
+        ProviderUnavailableError(), calls(CallFragment(0, "a", "one", "{}")), text("Done."), text("never")
+    )
+    world.run(make_spec(world, Store(), tools=(WEATHER,), max_retries=0, fallbacks=["b"]))
+    assert [request.model for request in world.opened] == ["m", "b", "b"]
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [ProviderRejectedError(status=404), [Delta(text="seen"), ProviderUnavailableError()], KeyError("ours")],
+    ids=["the request is at fault", "somebody has seen text", "we are at fault"],
+)
+def test_no_other_model_is_asked(stream: Any) -> None:
+    world = World(stream, text("never"))
+    _, ending = world.run(make_spec(world, Store(), max_retries=0, fallbacks=["b"]))
+    assert ending.status == "failed"
+    assert len(world.opened) == 1
+
+
+def test_a_model_with_an_open_breaker_is_not_asked_and_the_next_one_is() -> None:
+    world, store = World(text("ok")), Store(refusals=[ProviderUnavailableError(retry_after=20.0), None])
+    events, _ = world.run(make_spec(world, store, fallbacks=["b"]))
+    assert said(events) == "ok"
+    assert [request.model for request in world.opened] == ["b"]
+    assert [(each.asked, each.outcome) for each in store.attempts] == [(False, "failed"), (True, "completed")]
+    assert world.waited == []
+
+
+def test_where_all_breakers_are_open_the_turn_fails_at_once() -> None:
+    open_ = ProviderUnavailableError(retry_after=20.0)
+    world, store = World(), Store(refusals=[open_, open_])
+    events, ending = world.run(make_spec(world, store, fallbacks=["b"]))
+    assert ending.error is open_
+    (failed,) = (event for event in events if isinstance(event, Failed))
+    assert (failed.code, failed.retry_after) == ("provider_unavailable", 20.0)
+    assert world.opened == []
+    assert world.waited == []
 
 
 def test_a_stop_while_waiting_settles_the_failed_attempt_once() -> None:

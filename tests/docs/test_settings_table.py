@@ -43,7 +43,7 @@ def test_example(snippet: str) -> None:
     with override_settings(**chosen):
         assert [SETTINGS[name].read() for name in chosen if isinstance(SETTINGS[name].read(), Problem)] == []
     if "seconds_until_given_up" in names:
-        assert eval("seconds_until_given_up()", names) == conf.timeout * 4
+        assert eval("seconds_until_given_up()", names) == conf.timeout * 5
 
 
 def test_there_are_examples() -> None:

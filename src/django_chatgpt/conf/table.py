@@ -103,6 +103,15 @@ class Requests(Family, check_id="django_chatgpt.E003"):
         "How often a call that failed for a passing reason is tried again.",
         unit="attempts",
     )
+    breaker_failures = Setting(
+        integer(0),
+        5,
+        "How many failures in a row keep a model from being asked for a while; 0 always asks.",
+        unit="attempts",
+    )
+    breaker_seconds = Setting(
+        duration, 30, "How long such a model is not asked before one call tries again.", unit="seconds"
+    )
 
 
 class Context(Family, check_id="django_chatgpt.E004"):

@@ -84,8 +84,12 @@ class Resumed:
 class TurnStore(Protocol):
     """Where a turn is kept. Each method is one hop to the database, whole or not at all."""
 
-    def retry(self, failed: Attempt, next_id: UUID) -> None:
-        """Settle a failed attempt and announce the next."""
+    @property
+    def refusal(self) -> AIServiceError | None:
+        """Why the attempt that was announced last must not be made, None if it may be."""
+
+    def retry(self, failed: Attempt, next_id: UUID, model: str) -> None:
+        """Settle an attempt that gave no answer and announce the next, of `model`."""
 
     def checkpoint(self, text: str) -> bool:
         """Keep the text so far and renew the lease. False: somebody asked to stop.
@@ -120,6 +124,7 @@ class TurnControl:
 class TurnSpec:
     """Everything a turn needs to know. `attempt_id` is the ledger row that was announced with the question.
 
+    `fallbacks` are the models to ask in this order where that of the request can't be reached.
     `renew_after` is how many seconds may pass in silence before the lease is renewed. `resumed` is there if
     the turn has rested: it goes on with these calls, at step `first_step`. `check` tells what is wrong with
     a whole answer, None if nothing is; the model gets one chance to mend it. `window` is what the messages
@@ -134,6 +139,7 @@ class TurnSpec:
     window: Window | None = None
     max_steps: int = 8
     max_retries: int = 3
+    fallbacks: Sequence[str] = ()
     renew_after: float = 10.0
     first_step: int = 0
     resumed: Resumed | None = None

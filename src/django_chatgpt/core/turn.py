@@ -46,7 +46,7 @@ from django_chatgpt.core.ids import uuid7
 from django_chatgpt.core.messages import FunctionCall, FunctionResult
 from django_chatgpt.core.reply import Reply
 from django_chatgpt.core.request import Delta, ModelRequest
-from django_chatgpt.core.retry import retry_delay
+from django_chatgpt.core.retry import Chain
 from django_chatgpt.core.spec import Attempt, Ending, Plan, Settled, TurnSpec
 from django_chatgpt.core.window import Transcript
 from django_chatgpt.exceptions import (
@@ -70,6 +70,7 @@ class _Run:
         self.spec = spec
         self.clock = spec.clock
         self.next_attempt_id = spec.attempt_id
+        self.models = [spec.request.model, *spec.fallbacks]
         self.attempt: Attempt | None = None
         self.announced = spec.resumed is None
         self.stream_open = False
@@ -87,9 +88,10 @@ class _Run:
         return event
 
     def begin_attempt(self, request: ModelRequest) -> Attempt:
+        """The attempt that was announced, of the model whose turn it is."""
         self.attempt = Attempt(
             id=self.next_attempt_id,
-            request=request,
+            request=replace(request, model=self.models[0]),
             started=self.clock(),
             reply=Reply(self.next_attempt_id.hex[-12:], frozenset(self.call_ids)),
         )
@@ -136,7 +138,7 @@ def run_turn(spec: TurnSpec) -> Generator[Effect | TurnEvent, Any, Ending]:
     if ending.error is not None:
         yield run.number(_failed(ending.error))
     if settled is not None and ending.status in ("completed", "cancelled", "awaiting_approval"):
-        model = run.attempt.reply.model or spec.request.model if run.attempt else spec.request.model
+        model = (run.attempt.reply.model if run.attempt else "") or run.models[0]
         yield run.number(
             Finished(
                 reason=ending.reason,
@@ -201,7 +203,7 @@ def _answer(run: _Run) -> Generator[Effect | TurnEvent, Any, str]:
             if mended:
                 raise StructuredOutputError(raw=reply.text)
             mended = True
-            yield Db(partial(spec.store.retry, attempt, run.announce_next()))
+            yield Db(partial(spec.store.retry, attempt, run.announce_next(), run.models[0]))
             yield run.number(Discarded())
             transcript.add({"role": "assistant", "content": reply.text}, {"role": "user", "content": problem})
             continue
@@ -242,15 +244,18 @@ def _save_results(run: _Run, results: Sequence[FunctionResult]) -> _Steps:
 
 
 def _ask_model(run: _Run, request: ModelRequest) -> Generator[Effect | TurnEvent, Any, Attempt]:
-    """Get one whole answer, trying again as long as nobody has seen any of it."""
+    """Get one whole answer, trying again and of other models as long as nobody has seen any of it."""
     spec = run.spec
-    for tried in count(1):
+    chain = Chain(run.models, spec.max_retries, request.timeout, spec.jitter)
+    while True:
         attempt = run.begin_attempt(request)
+        error = spec.store.refusal
+        attempt.asked = error is None
         try:
-            yield OpenStream(request, partial(_renewal, run))
-            run.stream_open = attempt.accepted = True
-            yield from _read(run, attempt)
-            error = None
+            if attempt.asked:
+                yield OpenStream(attempt.request, partial(_renewal, run))
+                run.stream_open = attempt.accepted = True
+                yield from _read(run, attempt)
         except AIServiceError as caught:
             error = caught
         if run.stream_open:
@@ -261,12 +266,13 @@ def _ask_model(run: _Run, request: ModelRequest) -> Generator[Effect | TurnEvent
             attempt.outcome = "completed"
             return attempt
         attempt.outcome, attempt.error = "failed", error
-        delay = retry_delay(error, tried, spec.max_retries, spec.request.timeout, spec.jitter)
-        if delay is None or attempt.first_shown is not None or spec.control.stop_after_call:
+        if attempt.first_shown is not None or spec.control.stop_after_call:
+            raise error
+        delay = chain.after(error, asked=attempt.asked)
+        if delay is None:
             raise error
         yield from _wait(run, delay)
-        yield Db(partial(spec.store.retry, attempt, run.announce_next()))
-    raise AssertionError("count() has no end")
+        yield Db(partial(spec.store.retry, attempt, run.announce_next(), run.models[0]))
 
 
 def _read(run: _Run, attempt: Attempt) -> _Steps:

@@ -237,6 +237,7 @@ class AIService:
             ),
             user_id=self._user_id,
             max_retries=conf.max_retries,
+            fallbacks=conf.fallback_models,
             timeout=float(conf.timeout),
         )
 

@@ -8,7 +8,7 @@ launch(prepared) the turn in a task of its own, to be listened to
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -168,12 +168,17 @@ class Rules:
     lease: timedelta
     max_steps: int
     max_retries: int
+    fallbacks: Sequence[str]
     on_disconnect: OnDisconnect
 
     @classmethod
     def of_the_site(cls) -> Rules:
         return cls(
-            timedelta(seconds=conf.turn_lease), conf.max_tool_steps, conf.max_retries, conf.on_disconnect
+            timedelta(seconds=conf.turn_lease),
+            conf.max_tool_steps,
+            conf.max_retries,
+            conf.fallback_models,
+            conf.on_disconnect,
         )
 
 
@@ -203,6 +208,7 @@ def prepare(
         lease=rules.lease,
         functions=box,
         model=request.model,
+        base_url=request.endpoint.base_url,
         usage=usage,
         cost=cost,
         resumed=resumed,
@@ -216,6 +222,7 @@ def prepare(
         window=window,
         max_steps=rules.max_steps,
         max_retries=rules.max_retries,
+        fallbacks=[model for model in rules.fallbacks if model != request.model],
         renew_after=rules.lease.total_seconds() / 3,
         first_step=first_step,
         resumed=resumed,

@@ -6,7 +6,6 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -26,9 +25,9 @@ from django_chatgpt.core.ids import uuid7
 from django_chatgpt.core.messages import FunctionCall, TokenUsage, storable
 from django_chatgpt.core.reply import MAX_NAME, MAX_TIER, MAX_TOKENS
 from django_chatgpt.core.request import Endpoint
-from django_chatgpt.core.retry import retry_delay
+from django_chatgpt.core.retry import Chain
 from django_chatgpt.exceptions import AIServiceError, ProviderProtocolError
-from django_chatgpt.services import billing, prices
+from django_chatgpt.services import billing, breakers, prices
 from django_chatgpt.storage import ledger
 from django_chatgpt.storage.ledger import Bill
 
@@ -45,10 +44,13 @@ class Completion:
     user_id: Any
     max_retries: int
     timeout: float
+    fallbacks: Sequence[str] = ()
 
-    @property
-    def model(self) -> str:
-        return str(self.body["model"])
+    def chain(self) -> tuple[list[str], Chain]:
+        """The models to ask, and what says when to ask which."""
+        asked = str(self.body["model"])
+        models = [asked, *(model for model in self.fallbacks if model != asked)]
+        return models, Chain(models, self.max_retries, self.timeout)
 
 
 @dataclass(slots=True)
@@ -56,6 +58,8 @@ class _Try:
     """One attempt, as far as it has come."""
 
     completion: Completion
+    asked: str
+    refusal: AIServiceError | None = None
     id: UUID = field(default_factory=uuid7)
     started: float = field(default_factory=time.monotonic)
     accepted: bool = False
@@ -67,16 +71,26 @@ class _Try:
     text: list[str] = field(default_factory=list)
 
     def announce(self) -> None:
-        model = storable(self.completion.model, MAX_NAME)
+        model = storable(self.asked, MAX_NAME)
         ledger.announce(self.id, user_id=self.completion.user_id, model=model)
+        self.refusal = breakers.refusal(self.completion.endpoint.base_url, self.asked)
+
+    def admitted(self) -> None:
+        """Raise why the call must not be made, if it must not."""
+        if self.refusal is not None:
+            raise self.refusal
+
+    @property
+    def body(self) -> dict[str, Any]:
+        return {**self.completion.body, "model": self.asked}
 
     def settle(self, outcome: str, error: AIServiceError | None = None) -> None:
         completion, now = self.completion, time.monotonic()
         usage, source = self._usage(error)
         price = prices.price(
-            self.model or completion.model,
+            self.model or self.asked,
             usage,
-            asked=completion.model,
+            asked=self.asked,
             base_url=completion.endpoint.base_url,
             service_tier=self.service_tier,
         )
@@ -86,8 +100,8 @@ class _Try:
                 outcome=outcome,
                 usage=usage,
                 usage_source=source,
-                cost=None if source == "unknown" else price.cost,
-                price_source=price.source,
+                cost=billing.FREE if self.refusal else None if source == "unknown" else price.cost,
+                price_source="" if self.refusal else price.source,
                 model=self.model,
                 service_tier=self.service_tier,
                 request_id=self._request_id(error),
@@ -98,6 +112,8 @@ class _Try:
                 ),
             ),
         )
+        if self.refusal is None:
+            breakers.note(completion.endpoint.base_url, self.asked, error, accepted=self.accepted)
 
     def _request_id(self, error: AIServiceError | None) -> str:
         """Some servers echo there what they were sent, the key included."""
@@ -108,12 +124,12 @@ class _Try:
     def _usage(self, error: AIServiceError | None) -> tuple[TokenUsage, str]:
         if self.usage is not None:
             return self.usage, "provider"
+        if self.refusal is not None:
+            return TokenUsage(), "estimated"
         if self.accepted or error is None:
-            body = self.completion.body
             calls: list[FunctionCall] = []
-            return billing.estimate(body["messages"], "".join(self.text), calls, self.completion.model), (
-                "estimated"
-            )
+            messages = self.completion.body["messages"]
+            return billing.estimate(messages, "".join(self.text), calls, self.asked), "estimated"
         return TokenUsage(), "unknown" if billing.no_answer(error) else "provider"
 
     def take(self, part: ChatCompletion | ChatCompletionChunk) -> None:
@@ -134,11 +150,13 @@ class _Try:
 
 def complete(completion: Completion) -> Generator[Effect, Any, ChatCompletion]:
     """Steps that get one whole answer."""
-    for tried in count(1):
-        attempt = _Try(completion)
+    models, chain = completion.chain()
+    while True:
+        attempt = _Try(completion, models[0])
         yield Db(attempt.announce)
         try:
-            answer: ChatCompletion = yield Complete(completion.endpoint, completion.body, completion.timeout)
+            attempt.admitted()
+            answer: ChatCompletion = yield Complete(completion.endpoint, attempt.body, completion.timeout)
             attempt.accepted = True
             attempt.take(answer)
             attempt.first_token = None
@@ -152,18 +170,19 @@ def complete(completion: Completion) -> Generator[Effect, Any, ChatCompletion]:
         else:
             yield Db(partial(attempt.settle, "completed"))
             return answer
-        yield from _give_up_or_wait(attempt, error, tried)
-    raise AssertionError("count() has no end")
+        yield from _give_up_or_wait(attempt, error, chain)
 
 
 def stream(completion: Completion) -> Generator[Effect | ChatCompletionChunk, Any, None]:
     """Steps that get one answer in chunks, which they yield between their effects."""
-    for tried in count(1):
-        attempt = _Try(completion)
+    models, chain = completion.chain()
+    while True:
+        attempt = _Try(completion, models[0])
         yield Db(attempt.announce)
         error: AIServiceError
         try:
-            yield OpenChunks(completion.endpoint, completion.body, completion.timeout)
+            attempt.admitted()
+            yield OpenChunks(completion.endpoint, attempt.body, completion.timeout)
             attempt.accepted = True
             while (chunk := (yield ReadChunk())) is not None:
                 attempt.take(chunk)
@@ -181,17 +200,17 @@ def stream(completion: Completion) -> Generator[Effect | ChatCompletionChunk, An
             yield Db(partial(attempt.settle, "completed"))
             return
         yield CloseStream()
-        yield from _give_up_or_wait(attempt, error, tried)
+        yield from _give_up_or_wait(attempt, error, chain)
 
 
-def _give_up_or_wait(attempt: _Try, error: AIServiceError, tried: int) -> Generator[Effect, Any, None]:
+def _give_up_or_wait(attempt: _Try, error: AIServiceError, chain: Chain) -> Generator[Effect, Any, None]:
     """Settle a failed attempt; return if there shall be another, raise otherwise."""
     yield Db(partial(attempt.settle, "failed", error))
-    completion = attempt.completion
-    delay = retry_delay(error, tried, completion.max_retries, completion.timeout)
-    if delay is None or attempt.accepted:
+    delay = None if attempt.accepted else chain.after(error, asked=attempt.refusal is None)
+    if delay is None:
         raise error
-    yield Wait(delay)
+    if delay:
+        yield Wait(delay)
 
 
 def build_body(

@@ -17,7 +17,7 @@ from django_chatgpt.core.messages import FunctionCall, FunctionResult, Message, 
 from django_chatgpt.core.spec import Attempt, Ending, Plan, Resumed, Settled
 from django_chatgpt.functions.calls import FunctionBox
 from django_chatgpt.models import AIMessage
-from django_chatgpt.services import billing, tokens
+from django_chatgpt.services import billing, breakers, tokens
 from django_chatgpt.storage import calls as call_storage
 from django_chatgpt.storage import functions as function_storage
 from django_chatgpt.storage import ledger, primary
@@ -46,6 +46,7 @@ class TurnLog:
         lease: timedelta,
         functions: FunctionBox,
         model: str,
+        base_url: str | None = None,
         usage: TokenUsage | None = None,
         cost: Decimal | None = FREE,
         resumed: Resumed | None = None,
@@ -57,6 +58,7 @@ class TurnLog:
         self._lease = lease
         self._functions = functions
         self._model = model
+        self._base_url = base_url
         self._usage = usage or TokenUsage()
         self._cost = cost
         self._added = 0
@@ -64,15 +66,18 @@ class TurnLog:
         if resumed is not None:
             self._open_calls = {call.id for call in resumed.now} | {each.call.id for each in resumed.refused}
             functions.results.update({each.call.id: each for each in resumed.refused})
+        self.refusal = None if resumed else breakers.refusal(base_url, model)
 
-    def retry(self, failed: Attempt, next_id: UUID) -> None:
+    def retry(self, failed: Attempt, next_id: UUID, model: str) -> None:
         bill = billing.bill(failed)
         with self._writing():
             if not storage.renew(self._turn_id, self._lease):
                 raise Stopped("cancelled")
             self._settle(failed.id, bill)
-            self._announce(next_id, failed.request.model)
-        self._count(bill)
+            self._announce(next_id, model)
+        self._settled(failed, bill)
+        self._model = model
+        self.refusal = breakers.refusal(self._base_url, model)
 
     def checkpoint(self, text: str) -> bool:
         return storage.checkpoint(self._turn_id, storable(text), self._lease)
@@ -99,7 +104,7 @@ class TurnLog:
                     for each in examined
                 ],
             )
-        self._count(bill)
+        self._settled(attempt, bill)
         self._open_calls = {call.id for call in calls}
         return Plan(now, parked)
 
@@ -110,6 +115,7 @@ class TurnLog:
             if go_on:
                 self._announce(next_id, self._model)
         self._open_calls = set()
+        self.refusal = breakers.refusal(self._base_url, self._model) if go_on else None
         return go_on
 
     def park(self, results: Sequence[FunctionResult]) -> Settled:
@@ -156,8 +162,8 @@ class TurnLog:
                 with self._writing():
                     self._settle(attempt.id, bill)
             raise
-        if bill is not None:
-            self._count(bill)
+        if attempt is not None and bill is not None:
+            self._settled(attempt, bill)
         return Settled(self._usage, self._cost, message.pk if message else None)
 
     @contextmanager
@@ -193,9 +199,13 @@ class TurnLog:
         if ledger.settle(attempt_id, bill):
             ledger.add_to_conversation(self._conversation_id, bill.usage.total_tokens, bill.cost)
 
-    def _count(self, bill: Bill) -> None:
+    def _settled(self, attempt: Attempt, bill: Bill) -> None:
+        """What follows from an attempt whose settling is stored."""
         self._usage += bill.usage
         self._cost = None if self._cost is None or bill.cost is None else self._cost + bill.cost
+        if attempt.asked:
+            error, accepted = attempt.error, attempt.accepted
+            breakers.note(self._base_url, attempt.request.model, error, accepted=accepted)
 
     def _answer(self, attempt: Attempt, bill: Bill, status: str, *, with_calls: bool = False) -> AIMessage:
         reply = attempt.reply
