@@ -219,6 +219,9 @@ class ProviderTimeoutError(ProviderUnavailableError):
 
 
 class ProviderRejectedError(ProviderError):
+    """The provider will not have it; `about` is the part of the request it objects to, where it said so."""
+
+    about: str = ""
     code = "provider_rejected"
     default_message = "The model's provider refused the request."
 

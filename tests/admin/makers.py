@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.urls import reverse
 from django.utils import timezone
 
+from django_chatgpt.core.ids import uuid7
 from django_chatgpt.models import (
     AIAlert,
     AIConfiguration,
@@ -17,6 +18,7 @@ from django_chatgpt.models import (
     AIMessage,
     AITurn,
     AIUsage,
+    EmbeddingClaim,
     EmbeddingVector,
 )
 from tests.models import rows
@@ -78,6 +80,9 @@ MAKERS: dict["type[Model]", Callable[["User", int], "Model"]] = {
         name=f"f_{user.pk}_{number}", implementation="site.ai_functions.f", usage_count=4, success_count=3
     ),
     AIFunctionCall: make_call,
+    EmbeddingClaim: lambda user, number: EmbeddingClaim.objects.create(
+        key=f"{user.pk} {number}", holder=uuid7(), expires_at=timezone.now()
+    ),
     EmbeddingVector: lambda user, number: rows.embedding(user=user, content=f"Text {number}"),
     AIAlert: make_alert,
 }

@@ -19,6 +19,7 @@ TABLES = {
     "AIUsage": "ai_usage",
     "AIFunction": "ai_function",
     "AIFunctionCall": "ai_function_call",
+    "EmbeddingClaim": "embedding_claim",
     "EmbeddingVector": "embedding_vector",
     "AIAlert": "ai_alert",
 }

@@ -40,6 +40,10 @@ class Sync:
     def chunks(self, service: Any, *args: Any, **options: Any) -> list[Any]:
         return list(service.chat_completion(*args, stream=True, **options))
 
+    def call(self, service: Any, verb: str, *args: Any, **options: Any) -> Any:
+        """Any verb that gives one value."""
+        return getattr(service, verb)(*args, **options)
+
     def first_chunk(self, service: Any, *args: Any, **options: Any) -> Any:
         chunks = service.chat_completion(*args, stream=True, **options)
         first = next(chunks)
@@ -83,6 +87,9 @@ class Async:
             return [chunk async for chunk in chunks]
 
         return async_to_sync(collect)()
+
+    def call(self, service: Any, verb: str, *args: Any, **options: Any) -> Any:
+        return async_to_sync(getattr(service, f"a{verb}"))(*args, **options)
 
     def first_chunk(self, service: Any, *args: Any, **options: Any) -> Any:
         async def first() -> Any:

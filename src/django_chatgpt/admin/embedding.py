@@ -1,4 +1,4 @@
-"""Embedded texts in the admin."""
+"""Embedded texts in the admin, and those that are being embedded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from django_chatgpt.admin.base import RecordAdmin
-from django_chatgpt.models import EmbeddingVector
+from django_chatgpt.models import EmbeddingClaim, EmbeddingVector
 
 
 @admin.register(EmbeddingVector)
@@ -32,3 +32,14 @@ class EmbeddingVectorAdmin(RecordAdmin[EmbeddingVector]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[EmbeddingVector]:
         return super().get_queryset(request).defer("vector")
+
+
+@admin.register(EmbeddingClaim)
+class EmbeddingClaimAdmin(RecordAdmin[EmbeddingClaim]):
+    """Deleted here, a text may be sent and paid for a second time."""
+
+    list_display = ("id", "holder", "expires_at", "created_at")
+    search_fields = ("key",)
+    key_fields = ("pk", "holder")
+    ordering = ("-id",)
+    fields = ("key", "holder", "expires_at", "id", "created_at", "updated_at")

@@ -2,6 +2,7 @@
 
 from django_chatgpt.models.alert import AIAlert
 from django_chatgpt.models.call import AIFunctionCall
+from django_chatgpt.models.claim import EmbeddingClaim
 from django_chatgpt.models.configuration import AIConfiguration
 from django_chatgpt.models.conversation import AIConversation
 from django_chatgpt.models.embedding import EmbeddingVector
@@ -19,5 +20,6 @@ __all__ = [
     "AIMessage",
     "AITurn",
     "AIUsage",
+    "EmbeddingClaim",
     "EmbeddingVector",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
 from django_chatgpt.core.vectors import dimensions_of, pack_vector, unpack_vector
@@ -37,6 +38,11 @@ def owner_key_of(user_id: object) -> str:
 def content_hash_of(content: str) -> str:
     """sha256 of the text's UTF-8, as 64 hexadecimal digits."""
     return sha256(content.encode()).hexdigest()
+
+
+def _service(user: Any) -> Any:
+    # By name: what is kept is a floor below what is done with it, and this one way leads up.
+    return import_string("django_chatgpt.services.EmbeddingService")(user)
 
 
 class EmbeddingVectorQuerySet(models.QuerySet["EmbeddingVector"]):
@@ -132,6 +138,25 @@ class EmbeddingVector(TimeOrdered):
         self.owner_key = owner_key_of(self.user_id)
         self.content_hash = content_hash_of(self.content)
         self.dimensions = dimensions_of(self.vector or b"")
+
+    @classmethod
+    def create_from_text(
+        cls, text: str, user: Any = None, model: str | None = None, metadata: Mapping[str, Any] | None = None
+    ) -> EmbeddingVector:
+        """Embed a text and store it; one that is stored already is given as it is, and costs nothing.
+
+        `model` is OPENAI_EMBEDDING_MODEL if None. Raises any AIServiceError.
+        """
+        row: EmbeddingVector = _service(user).create_embedding(text, model=model, metadata=metadata)
+        return row
+
+    @classmethod
+    async def acreate_from_text(
+        cls, text: str, user: Any = None, model: str | None = None, metadata: Mapping[str, Any] | None = None
+    ) -> EmbeddingVector:
+        """Like `create_from_text`, in a coroutine."""
+        row: EmbeddingVector = await _service(user).acreate_embedding(text, model=model, metadata=metadata)
+        return row
 
     @property
     def values(self) -> NDArray[float32]:

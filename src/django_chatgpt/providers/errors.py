@@ -215,19 +215,23 @@ def _refusal(
         return _no_model(model, status, request_id)
     option = re.split(r"[.\[]", param, maxsplit=1)[0]
     if option in OPTIONS:
-        return ProviderRejectedError(
+        rejected = ProviderRejectedError(
             f"The model does not accept the option {option} as it was sent.",
             status=status,
             request_id=request_id,
         )
+        rejected.about = option
+        return rejected
     return None
 
 
 def _no_model(model: str, status: int | None, request_id: str) -> ProviderRejectedError:
     named = f"the model {model!r}" if model else "this model"
-    return ProviderRejectedError(
+    rejected = ProviderRejectedError(
         f"The model's provider does not offer {named}.", status=status, request_id=request_id
     )
+    rejected.about = "model"
+    return rejected
 
 
 def _rate_limited(codes: set[str], status: int, request_id: str) -> ProviderRateLimitedError:

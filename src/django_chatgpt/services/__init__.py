@@ -1,6 +1,18 @@
 """What a site's own code calls."""
 
 from django_chatgpt.services.ai import AIService
+from django_chatgpt.services.batches import EmbeddingBatch, FailedText
+from django_chatgpt.services.embeddings import EmbeddingService, SearchResult
 from django_chatgpt.services.types import AIResponse, ChatMessage, FunctionCall, TokenUsage
 
-__all__ = ["AIResponse", "AIService", "ChatMessage", "FunctionCall", "TokenUsage"]
+__all__ = [
+    "AIResponse",
+    "AIService",
+    "ChatMessage",
+    "EmbeddingBatch",
+    "EmbeddingService",
+    "FailedText",
+    "FunctionCall",
+    "SearchResult",
+    "TokenUsage",
+]

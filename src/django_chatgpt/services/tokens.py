@@ -97,6 +97,36 @@ def count_text(text: str, model: str) -> int:
     return sum(len(encoding.encode_ordinary(piece)) for piece in _slices(text))
 
 
+def cut_text(text: str, model: str, size: int) -> tuple[str, str]:
+    """The beginning of `text` that has at most `size` tokens, one character at least, and the rest of it."""
+    encoding = _encoding(_known_encoding(model) or DEFAULT_ENCODING)
+    if encoding is None:
+        start = text.encode("utf-8", "surrogatepass")[: size * BYTES_PER_TOKEN].decode("utf-8", "ignore")
+        return _divided(text, start)
+    numbers: list[int] = []
+    for piece in _slices(text):
+        numbers += encoding.encode_ordinary(piece)
+        if len(numbers) > size:
+            break
+    else:
+        return text, ""
+    kept = size
+    # Cut anywhere, a text may have more tokens than went into it, as its end is divided in another way.
+    while (over := count_text(start := _text_of(encoding, numbers[:kept]), model) - size) > 0:
+        kept -= over
+    return _divided(text, start)
+
+
+def _text_of(encoding: tiktoken.Encoding, numbers: list[int]) -> str:
+    """The text of some tokens, without the part of a character that they may end with."""
+    return encoding.decode_bytes(numbers).decode("utf-8", "ignore")
+
+
+def _divided(text: str, start: str) -> tuple[str, str]:
+    at = max(1, len(start))
+    return text[:at], text[at:]
+
+
 def count_message(message: Message, model: str) -> int:
     """The number of tokens `message` takes in a request, with the few that mark its beginning and role."""
     return PER_MESSAGE + count_content(message, model)
