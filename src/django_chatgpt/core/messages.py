@@ -82,7 +82,7 @@ class FunctionCall(BaseModel):
 
 
 class FunctionResult(BaseModel):
-    """What a called function answered, as the text the model is shown."""
+    """What a called function answered, as text. The model is shown `told` instead, where it is there."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -91,9 +91,11 @@ class FunctionResult(BaseModel):
     status: Literal["completed", "failed"] = "completed"
     error_code: str = ""
     duration_ms: int = 0
+    told: str | None = None
 
     def as_message(self) -> Message:
-        return {"role": "tool", "content": self.output, "tool_call_id": self.call.id}
+        content = self.output if self.told is None else self.told
+        return {"role": "tool", "content": content, "tool_call_id": self.call.id}
 
 
 class TokenUsage(BaseModel):

@@ -22,6 +22,8 @@ __all__ = ["Examined", "Function", "FunctionBox"]
 
 logger = logging.getLogger("django_chatgpt.functions")
 
+UNREADABLE = "The result can't be shown."
+
 
 @dataclass(frozen=True, slots=True)
 class Examined:
@@ -41,8 +43,11 @@ class FunctionBox:
     """The functions that a turn may call, on behalf of `user`.
 
     `approved` maps the id of a call to the fingerprint that a person has agreed to. `results` keeps, by the
-    id of its call, every result there is so far, also where the calls as a whole were cut short.
+    id of its call, every result there is so far, also where the calls as a whole were cut short. `redact`
+    gives a result as the model may read it.
     """
+
+    redact: Callable[[str], str] | None = None
 
     def __init__(
         self,
@@ -99,11 +104,15 @@ class FunctionBox:
 
     def call(self, calls: Sequence[FunctionCall]) -> list[FunctionResult]:
         """Make the calls side by side; one result for each, in their order, whatever becomes of it."""
-        return [outcome.result for outcome in self.execute(calls)]
+        return self._told(self.execute(calls))
 
     async def acall(self, calls: Sequence[FunctionCall]) -> list[FunctionResult]:
         """Like `call`, in a coroutine. Cancelled, it cancels coroutines and leaves threads behind."""
-        return [outcome.result for outcome in await self.aexecute(calls)]
+        outcomes = await self.aexecute(calls)
+        if self.redact is None:
+            return self._told(outcomes)
+        # It may take its time, and may use the database.
+        return await ahop(lambda: self._told(outcomes))
 
     def execute(self, calls: Sequence[FunctionCall]) -> list[Outcome]:
         """Like `call`, with all that the site may want to know of each."""
@@ -116,6 +125,22 @@ class FunctionBox:
         step, here = await ahop(lambda: (_Step(self, calls), only_here()))
         await running.arun(step.jobs, step.keep, here=here)
         return step.outcomes
+
+    def _told(self, outcomes: Sequence[Outcome]) -> list[FunctionResult]:
+        """The results, with what the model is told of them."""
+        results = [outcome.result for outcome in outcomes]
+        if self.redact is None:
+            return results
+        return [each.model_copy(update={"told": self._redacted(each.output)}) for each in results]
+
+    def _redacted(self, output: str) -> str:
+        assert self.redact is not None
+        try:
+            return self.redact(output)
+        except Exception as error:
+            # What it says may quote what it was to take out.
+            logger.error("A function's result could not be redacted: %s.", type(error).__qualname__)
+            return UNREADABLE
 
     def patience(self, calls: Sequence[FunctionCall]) -> float:
         """The seconds after which all calls are answered at the latest, made in a transaction excepted."""

@@ -11,17 +11,16 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from django_chatgpt.adapter import get_adapter
 from django_chatgpt.conf import conf
 from django_chatgpt.core.events import TurnEvent
 from django_chatgpt.core.messages import TokenUsage
 from django_chatgpt.database import ahop
-from django_chatgpt.exceptions import InvalidRequestError, PermissionDeniedError
+from django_chatgpt.exceptions import InvalidRequestError
 from django_chatgpt.models import AIConfiguration, AIConversation, AITurn
 from django_chatgpt.runtime import inline
 from django_chatgpt.runtime.coroutines import adrive, aperform
 from django_chatgpt.runtime.tasks import TurnTask
-from django_chatgpt.services import chat, completions, follow, prices, rates, tokens
+from django_chatgpt.services import access, chat, completions, follow, prices, rates, tokens
 from django_chatgpt.services.forms import Form, Model, Reading
 from django_chatgpt.services.results import Fold, Snapshot, fold
 from django_chatgpt.services.types import AIResponse, ChatMessage
@@ -222,22 +221,24 @@ class AIService:
         options: dict[str, Any],
         stream: bool,
     ) -> completions.Completion:
-        adapter = get_adapter()
-        if not adapter.may_use(self.user):
-            raise PermissionDeniedError()
+        access.require(self.user)
         rates.admit(self.user)
-        model = options.pop("model", None) or self._model
+        model = access.choose_model(self.user, options.pop("model", None), self.configuration)
+        wire: Sequence[Any] = access.redacted(_wire(messages))
         defaults = {"max_completion_tokens": options.pop("max_tokens", None) or conf.max_tokens}
         if stream:
             defaults["stream_options"] = {"include_usage": True}
         return completions.Completion(
-            endpoint=adapter.endpoint(self.user),
+            endpoint=access.account_of(self.user).endpoint,
             body=completions.build_body(
-                model=model, messages=_wire(messages), functions=functions, options=defaults | options
+                model=model,
+                messages=wire,
+                functions=functions,
+                options=defaults | options,
             ),
             user_id=self._user_id,
             max_retries=conf.max_retries,
-            fallbacks=conf.fallback_models,
+            fallbacks=access.allowed_of(self.user, conf.fallback_models),
             timeout=float(conf.timeout),
         )
 

@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django_chatgpt.adapter import get_adapter
 from django_chatgpt.core.ids import uuid7
 from django_chatgpt.core.messages import FunctionCall, FunctionResult
 from django_chatgpt.core.spec import Resumed
@@ -21,7 +20,7 @@ from django_chatgpt.exceptions import (
 from django_chatgpt.functions import function_registry
 from django_chatgpt.functions.calls import FunctionBox
 from django_chatgpt.models import AIConfiguration, AIFunctionCall, AIMessage, AITurn
-from django_chatgpt.services import chat, context
+from django_chatgpt.services import access, chat, context
 from django_chatgpt.services.functions import as_text
 from django_chatgpt.services.sweeper import sweep
 from django_chatgpt.storage import calls as storage
@@ -151,7 +150,7 @@ def _prepare(turn: AITurn, box: FunctionBox, rules: chat.Rules) -> chat.Prepared
         temperature=options.get("temperature"),
         max_tokens=options.get("max_tokens"),
     )
-    request = chat.build_request(ask, configuration, get_adapter().endpoint(turn.user))
+    request = chat.build_request(ask, configuration, access.endpoint_of(turn))
     request = replace(request, response_schema=options.get("response_schema"))
     system = chat.system_messages(turn.user, configuration)
     window = context.window_of(request, box.schemas, system)

@@ -27,12 +27,12 @@ from django_chatgpt.core.request import Endpoint, ModelRequest
 from django_chatgpt.core.spec import Ending, Resumed, TurnSpec
 from django_chatgpt.core.window import Window
 from django_chatgpt.database import ahop
-from django_chatgpt.exceptions import InvalidRequestError, NotFoundError, PermissionDeniedError
+from django_chatgpt.exceptions import InvalidRequestError, NotFoundError
 from django_chatgpt.functions.calls import Function, FunctionBox
 from django_chatgpt.models import AIConfiguration, AITurn
 from django_chatgpt.runtime import inline
 from django_chatgpt.runtime.tasks import TurnTask, opened
-from django_chatgpt.services import context, rates, tokens
+from django_chatgpt.services import access, context, rates, tokens
 from django_chatgpt.services.forms import Form
 from django_chatgpt.services.sweeper import sweep
 from django_chatgpt.services.turns import FREE, TurnLog
@@ -99,9 +99,7 @@ def begin(ask: Ask) -> Prepared | AITurn:
     """
     # The SDK takes a second to import. The first question of a process waits for it here; no event loop does.
     import_module("django_chatgpt.providers")
-    adapter = get_adapter()
-    if not adapter.may_use(ask.user):
-        raise PermissionDeniedError()
+    access.require(ask.user)
     check_text(ask.text)
     if (repeated := admit(ask)) is not None:
         return repeated
@@ -109,9 +107,12 @@ def begin(ask: Ask) -> Prepared | AITurn:
     if ask.conversation_id is not None:
         own = storage.configuration_of(ask.conversation_id, ask.user_id)
         configuration = configuration or configuration_in_force(own)
-    request = build_request(ask, configuration, adapter.endpoint(ask.user))
+    account = access.account_of(ask.user)
+    model = access.choose_model(ask.user, ask.model, configuration)
+    request = build_request(replace(ask, model=model), configuration, account.endpoint)
     # Whatever may fail does so before the turn is stored; nobody would drive it afterwards.
     system = system_messages(ask.user, configuration)
+    access.redacted([{"role": "user", "content": ask.text}])
     box = FunctionBox.for_user(ask.user, ask.functions if ask.use_functions else ())
     rules = Rules.of_the_site()
     question_tokens = tokens.count_text(ask.text, tokens.ANY_MODEL)
@@ -129,7 +130,7 @@ def begin(ask: Ask) -> Prepared | AITurn:
             session_id=ask.session_id,
             idempotency_key=ask.idempotency_key,
             fingerprint=ask.fingerprint if ask.idempotency_key else "",
-            options=kept_options(request, ask, configuration),
+            options=kept_options(request, ask, configuration, account.tenant),
         ),
         request.model,
         sweep,
@@ -200,6 +201,7 @@ def prepare(
     check: Callable[[str], str | None] | None = None,
 ) -> Prepared:
     """Everything that driving a stored turn needs."""
+    box.redact = get_adapter().redactor
     log = TurnLog(
         turn_id=turn_id,
         conversation_id=conversation_id,
@@ -217,12 +219,12 @@ def prepare(
         turn_id=turn_id,
         conversation_id=conversation_id,
         attempt_id=attempt_id,
-        request=replace(request, tools=box.schemas),
+        request=replace(request, tools=box.schemas, messages=access.redacted(request.messages)),
         store=log,
         window=window,
         max_steps=rules.max_steps,
         max_retries=rules.max_retries,
-        fallbacks=[model for model in rules.fallbacks if model != request.model],
+        fallbacks=[model for model in access.allowed_of(box.user, rules.fallbacks) if model != request.model],
         renew_after=rules.lease.total_seconds() / 3,
         first_step=first_step,
         resumed=resumed,
@@ -337,9 +339,12 @@ def capped(wanted: int | None, most: int | None) -> int | None:
     return min((each for each in (wanted, most) if each is not None), default=None)
 
 
-def kept_options(request: ModelRequest, ask: Ask, configuration: AIConfiguration | None) -> dict[str, Any]:
+def kept_options(
+    request: ModelRequest, ask: Ask, configuration: AIConfiguration | None, tenant: str
+) -> dict[str, Any]:
     """What the turn row keeps of how it was asked; never the key."""
     options: dict[str, Any] = {
+        "tenant": tenant or None,
         "model": request.model,
         "dialect": request.endpoint.dialect,
         "base_url": request.endpoint.base_url,

@@ -7,12 +7,11 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from django_chatgpt.adapter import get_adapter
 from django_chatgpt.core.ids import uuid7
 from django_chatgpt.core.messages import FunctionCall
-from django_chatgpt.exceptions import InvalidRequestError, PermissionDeniedError
+from django_chatgpt.exceptions import InvalidRequestError
 from django_chatgpt.functions.calls import FunctionBox
-from django_chatgpt.services import rates
+from django_chatgpt.services import access, rates
 from django_chatgpt.storage import functions as storage
 
 
@@ -46,6 +45,5 @@ def as_text(arguments: Mapping[str, Any]) -> str:
 
 
 def _box(user: Any) -> FunctionBox:
-    if not get_adapter().may_use(user):
-        raise PermissionDeniedError()
+    access.require(user)
     return FunctionBox.for_user(user)

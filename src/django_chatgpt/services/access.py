@@ -1,0 +1,91 @@
+"""Who may ask, with whose key, and which model: the adapter's answers, asked for in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django_chatgpt.adapter import get_adapter
+from django_chatgpt.conf import conf
+from django_chatgpt.core.messages import Message
+from django_chatgpt.core.request import Endpoint
+from django_chatgpt.exceptions import InvalidRequestError, NotConfiguredError, PermissionDeniedError
+from django_chatgpt.models import AIConfiguration, AITurn
+
+MAX_TENANT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose account a question goes to. The key in `endpoint` is never stored; `tenant` leads to it again."""
+
+    tenant: str
+    endpoint: Endpoint
+
+
+def require(user: Any) -> None:
+    """Raise PermissionDeniedError unless this user may ask."""
+    if not get_adapter().may_use(user):
+        raise PermissionDeniedError()
+
+
+def account_of(user: Any) -> Account:
+    """The account of what this user asks now. Raises NotConfiguredError."""
+    adapter = get_adapter()
+    tenant = adapter.tenant(user)
+    if not isinstance(tenant, str) or len(tenant) > MAX_TENANT:
+        raise NotConfiguredError(
+            f"OPENAI_ADAPTER: a tenant must be a text of at most {MAX_TENANT} characters."
+        )
+    return Account(tenant, adapter.endpoint(user, tenant))
+
+
+def endpoint_of(turn: AITurn) -> Endpoint:
+    """Where a stored turn is answered: with the account it was begun with, whatever its user has become.
+
+    Key and address come from the adapter together, so that no key is sent to an address it is not for.
+    """
+    return get_adapter().endpoint(turn.user, turn.options.get("tenant", ""))
+
+
+def choose_model(user: Any, asked: str | None, configuration: AIConfiguration | None) -> str:
+    """The model for a question: the one asked for, else the configuration's, else the site's.
+
+    Raises InvalidRequestError naming `model`, or `configuration_id`, and what is allowed.
+    """
+    adapter = get_adapter()
+    configured = configuration.model if configuration is not None else ""
+    wanted = asked or configured or conf.default_model
+    allowed = adapter.allowed_models(user)
+    if allowed is not None and wanted not in allowed:
+        if not allowed:
+            raise PermissionDeniedError("You may not use any model.")
+        if asked or configured:
+            problem = f"must be one of {', '.join(allowed)}."
+            if not asked:
+                problem = f"has a model that you may not use; it {problem}"
+            raise InvalidRequestError(fields={"model" if asked else "configuration_id": problem})
+        wanted = allowed[0]
+    return adapter.model_for(user, wanted)
+
+
+def allowed_of(user: Any, models: Sequence[str]) -> list[str]:
+    """Those of the models that this user may use, in their order."""
+    allowed = get_adapter().allowed_models(user) if models else None
+    return [model for model in models if allowed is None or model in allowed]
+
+
+def redacted(messages: Sequence[Message]) -> Sequence[Message]:
+    """A transcript as the provider may read it: what people and functions have said, without what it may not.
+
+    What the model has said it knows already, and the system prompt is the site's own.
+    """
+    redact = get_adapter().redactor
+    return messages if redact is None else [_redacted(line, redact) for line in messages]
+
+
+def _redacted(line: Message, redact: Callable[[str], str]) -> Message:
+    if line["role"] not in ("user", "tool"):
+        return line
+    return {**line, "content": redact(line["content"])}
