@@ -18,7 +18,9 @@ from django_chatgpt.models import (
     AIMessage,
     AITurn,
     AIUsage,
+    EmbeddingChange,
     EmbeddingClaim,
+    EmbeddingScope,
     EmbeddingVector,
 )
 from tests.models import rows
@@ -70,6 +72,12 @@ def make_alert(user: "User", number: int) -> AIAlert:
     return AIAlert.objects.create(title=f"Alert {number}", user=user, conversation=talk)
 
 
+def make_scope(user: "User", number: int) -> EmbeddingScope:
+    return EmbeddingScope.objects.create(
+        user=user, owner_key=str(user.pk), model=f"m{number}", dimensions=number, version=number
+    )
+
+
 MAKERS: dict["type[Model]", Callable[["User", int], "Model"]] = {
     AIConfiguration: lambda user, number: AIConfiguration.objects.create(name=f"{user.pk} {number}"),
     AIConversation: make_conversation,
@@ -84,6 +92,10 @@ MAKERS: dict["type[Model]", Callable[["User", int], "Model"]] = {
         key=f"{user.pk} {number}", holder=uuid7(), expires_at=timezone.now()
     ),
     EmbeddingVector: lambda user, number: rows.embedding(user=user, content=f"Text {number}"),
+    EmbeddingScope: make_scope,
+    EmbeddingChange: lambda user, number: EmbeddingChange.objects.create(
+        scope=make_scope(user, number), version=number
+    ),
     AIAlert: make_alert,
 }
 ADDED_BY_HAND = {AIConfiguration, AIConversation, AIAlert}

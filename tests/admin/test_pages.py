@@ -10,7 +10,15 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from django_chatgpt.models import AIAlert, AIConversation, AIMessage, AITurn, AIUsage, EmbeddingVector
+from django_chatgpt.models import (
+    AIAlert,
+    AIConversation,
+    AIMessage,
+    AITurn,
+    AIUsage,
+    EmbeddingScope,
+    EmbeddingVector,
+)
 from tests.admin.makers import ADDED_BY_HAND, CHANGED_BY_HAND, DELETED_BY_HAND, MAKERS, address
 
 if TYPE_CHECKING:
@@ -81,7 +89,7 @@ def test_a_search_for_a_conversation_finds_what_belongs_to_it(
 
 @pytest.mark.parametrize(
     "model",
-    [AIConversation, AITurn, AIUsage, EmbeddingVector, AIAlert],
+    [AIConversation, AITurn, AIUsage, EmbeddingScope, EmbeddingVector, AIAlert],
     ids=lambda model: model.__name__,
 )
 def test_a_search_for_a_user_finds_what_is_theirs(

@@ -44,6 +44,7 @@ MALFORMED: dict[str, tuple[object, str]] = {
     "OPENAI_BUDGETS": ([{"scope": "user"}], "E010"),
     "OPENAI_ADAPTER": ("no_such_module.Adapter", "E011"),
     "OPENAI_VECTOR_BACKEND": ("decimal.getcontext", "E011"),
+    "OPENAI_VECTOR_MEMORY": (0, "E011"),
     "OPENAI_API_DOCS": (1, "E012"),
 }
 

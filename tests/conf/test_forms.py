@@ -79,6 +79,7 @@ REFUSED: list[tuple[str, object, str]] = [
     ("OPENAI_BREAKER_FAILURES", -1, "is -1; it must be a whole number from 0 to"),
     ("OPENAI_BREAKER_SECONDS", 0, "is 0; it must be a number of seconds above 0"),
     ("OPENAI_MAX_TOOL_STEPS", 0, "is 0; it must be a whole number from 1 to 1000."),
+    ("OPENAI_VECTOR_MEMORY", 0, "is 0; it must be a whole number from 1 to 2147483647."),
     ("OPENAI_TOKEN_BUFFER", -1, "is -1; it must be a whole number from 0 to 2147483647."),
     ("OPENAI_MAX_MESSAGE_CHARS", 0, "is 0; it must be a whole number from 1 to 2147483647."),
     ("OPENAI_CACHE_TTL", None, "is None; it must be a whole number"),

@@ -56,6 +56,7 @@ TABLE: dict[str, tuple[object, object, object]] = {
     ),
     "adapter": (None, "collections.OrderedDict", __import__("collections").OrderedDict),
     "vector_backend": (None, "decimal.Decimal", Decimal),
+    "vector_memory": (1024, 8, 8),
     "api_docs": (False, True, True),
 }
 NAMES = {"api_choice": "OPENAI_API"}

@@ -21,6 +21,8 @@ TABLES = {
     "AIFunctionCall": "ai_function_call",
     "EmbeddingClaim": "embedding_claim",
     "EmbeddingVector": "embedding_vector",
+    "EmbeddingScope": "embedding_scope",
+    "EmbeddingChange": "embedding_change",
     "AIAlert": "ai_alert",
 }
 

@@ -4,7 +4,7 @@ from django_chatgpt.admin.alert import AIAlertAdmin
 from django_chatgpt.admin.call import AIFunctionCallAdmin
 from django_chatgpt.admin.configuration import AIConfigurationAdmin
 from django_chatgpt.admin.conversation import AIConversationAdmin
-from django_chatgpt.admin.embedding import EmbeddingVectorAdmin
+from django_chatgpt.admin.embedding import EmbeddingChangeAdmin, EmbeddingScopeAdmin, EmbeddingVectorAdmin
 from django_chatgpt.admin.function import AIFunctionAdmin
 from django_chatgpt.admin.message import AIMessageAdmin
 from django_chatgpt.admin.turn import AITurnAdmin
@@ -19,5 +19,7 @@ __all__ = [
     "AIMessageAdmin",
     "AITurnAdmin",
     "AIUsageAdmin",
+    "EmbeddingChangeAdmin",
+    "EmbeddingScopeAdmin",
     "EmbeddingVectorAdmin",
 ]

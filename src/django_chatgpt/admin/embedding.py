@@ -1,4 +1,4 @@
-"""Embedded texts in the admin, and those that are being embedded."""
+"""Embedded texts in the admin, those that are being embedded, and which of them changed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from django_chatgpt.admin.base import RecordAdmin
-from django_chatgpt.models import EmbeddingClaim, EmbeddingVector
+from django_chatgpt.models import EmbeddingChange, EmbeddingClaim, EmbeddingScope, EmbeddingVector
 
 
 @admin.register(EmbeddingVector)
@@ -43,3 +43,28 @@ class EmbeddingClaimAdmin(RecordAdmin[EmbeddingClaim]):
     key_fields = ("pk", "holder")
     ordering = ("-id",)
     fields = ("key", "holder", "expires_at", "id", "created_at", "updated_at")
+
+
+@admin.register(EmbeddingScope)
+class EmbeddingScopeAdmin(RecordAdmin[EmbeddingScope]):
+    list_display = ("id", "user", "model", "dimensions", "version", "created_at")
+    list_filter = ("model", "created_at")
+    list_select_related = ("user",)
+    searches_user = True
+    search_fields = ("model",)
+    ordering = ("-id",)
+    fields = ("user", "model", "dimensions", "version", "head", "id", "created_at", "updated_at")
+
+
+@admin.register(EmbeddingChange)
+class EmbeddingChangeAdmin(RecordAdmin[EmbeddingChange]):
+    list_display = ("id", "scope", "version", "created_at")
+    list_filter = ("created_at",)
+    list_select_related = ("scope",)
+    search_fields = ("scope__model",)
+    key_fields = ("pk", "scope")
+    ordering = ("-id",)
+    fields = ("scope", "version", "id", "created_at", "updated_at")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[EmbeddingChange]:
+        return super().get_queryset(request).defer("touched")

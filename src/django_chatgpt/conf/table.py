@@ -219,7 +219,13 @@ class Extensions(Family, check_id="django_chatgpt.E011"):
     vector_backend = Setting(
         unless_blank(imported_class),
         None,
-        "The class that stores and searches vectors; None is the one that comes with the database.",
+        "The class that searches vectors; None is the one that keeps them in the memory of each process.",
+    )
+    vector_memory = Setting(
+        integer(1),
+        1024,
+        "How much memory a process may use to keep vectors in; what was not searched for longest goes first.",
+        unit="MB",
     )
 
 

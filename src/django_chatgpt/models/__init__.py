@@ -6,6 +6,7 @@ from django_chatgpt.models.claim import EmbeddingClaim
 from django_chatgpt.models.configuration import AIConfiguration
 from django_chatgpt.models.conversation import AIConversation
 from django_chatgpt.models.embedding import EmbeddingVector
+from django_chatgpt.models.embedding_scope import EmbeddingChange, EmbeddingScope
 from django_chatgpt.models.function import AIFunction
 from django_chatgpt.models.message import AIMessage
 from django_chatgpt.models.turn import AITurn
@@ -20,6 +21,8 @@ __all__ = [
     "AIMessage",
     "AITurn",
     "AIUsage",
+    "EmbeddingChange",
     "EmbeddingClaim",
+    "EmbeddingScope",
     "EmbeddingVector",
 ]

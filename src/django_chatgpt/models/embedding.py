@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import models, router, transaction
 from django.db.models import Q
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
 from django_chatgpt.core.vectors import dimensions_of, pack_vector, unpack_vector
 from django_chatgpt.models.base import TimeOrdered
+from django_chatgpt.models.embedding_scope import OWNER_KEY_LENGTH, note_change
 from django_chatgpt.models.fields import ExactCharField
 
 if TYPE_CHECKING:
     from numpy import float32
     from numpy.typing import ArrayLike, NDArray
 
-OWNER_KEY_LENGTH = 64
+#: Where a row lies: its key, user, owner key, model and dimensions.
+Place: TypeAlias = tuple[UUID, Any, str, str, int]
+
+#: Columns that say where a row lies: who changes one changes what a search finds.
+PLACE = frozenset({"user", "user_id", "owner_key", "model", "dimensions", "vector"})
 
 
 def owner_key_of(user_id: object) -> str:
@@ -45,6 +52,18 @@ def _service(user: Any) -> Any:
     return import_string("django_chatgpt.services.EmbeddingService")(user)
 
 
+def note_rows(using: str, places: Iterable[Place], *, any_row: bool = False) -> None:
+    """Note changed rows in their scopes; `any_row`: not these alone."""
+    ids: defaultdict[tuple[str, str, int], list[UUID]] = defaultdict(list)
+    users: dict[str, Any] = {}
+    for pk, user_id, owner_key, model, dimensions in places:
+        ids[owner_key, model, dimensions].append(pk)
+        users[owner_key] = user_id
+    # In one order, so that two writers of the same scopes never wait for each other in a circle.
+    for scope in sorted(ids):
+        note_change(using, scope, users[scope[0]], None if any_row else ids[scope])
+
+
 class EmbeddingVectorQuerySet(models.QuerySet["EmbeddingVector"]):
     def bulk_create(
         self, objs: Iterable[EmbeddingVector], *args: Any, **kwargs: Any
@@ -52,7 +71,41 @@ class EmbeddingVectorQuerySet(models.QuerySet["EmbeddingVector"]):
         rows = list(objs)
         for row in rows:
             row.fill_keys()
-        return super().bulk_create(rows, *args, **kwargs)
+        using = self._db or router.db_for_write(EmbeddingVector)  # type: ignore[attr-defined]
+        with transaction.atomic(using=using, savepoint=False):
+            made = super().bulk_create(rows, *args, **kwargs)
+            # What is there already keeps its key and takes the new values: which key, nobody says.
+            note_rows(using, [row.place() for row in rows], any_row=bool(kwargs.get("update_conflicts")))
+        return made
+
+    def update(self, **kwargs: Any) -> int:
+        if PLACE.isdisjoint(kwargs):
+            return super().update(**kwargs)
+        using = self._db or router.db_for_write(EmbeddingVector)  # type: ignore[attr-defined]
+        with transaction.atomic(using=using, savepoint=False):
+            before = list(self.using(using).places())
+            changed = super().update(**kwargs)
+            after = EmbeddingVector.objects.using(using).filter(pk__in=[place[0] for place in before])
+            note_rows(using, {*before, *after.places()})
+        return changed
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        using = self._db or router.db_for_write(EmbeddingVector)  # type: ignore[attr-defined]
+        with transaction.atomic(using=using, savepoint=False):
+            before = list(self.using(using).places())
+            deleted = super().delete()
+            note_rows(using, before)
+        return deleted
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
+
+    def places(self) -> models.QuerySet[EmbeddingVector, Place]:
+        """Keys, users, owner keys, models and dimensions, and nothing of the texts."""
+        places: models.QuerySet[EmbeddingVector, Place] = self.order_by().values_list(
+            "pk", "user_id", "owner_key", "model", "dimensions"
+        )
+        return places
 
     def of_owner(self, user_id: object) -> EmbeddingVectorQuerySet:
         """The rows of one user, or the site's own for None."""
@@ -120,11 +173,31 @@ class EmbeddingVector(TimeOrdered):
         update_fields: Iterable[str] | None = None,
     ) -> None:
         self.fill_keys()
+        moved = update_fields is None or not PLACE.isdisjoint(update_fields)
         if update_fields:
             update_fields = {*update_fields, "owner_key", "content_hash", "dimensions"}
-        super().save(
-            force_insert=force_insert, force_update=force_update, using=using, update_fields=update_fields
-        )
+        using = using or router.db_for_write(type(self), instance=self)
+        with transaction.atomic(using=using, savepoint=False):
+            was_there = moved and not self._state.adding
+            rows = EmbeddingVector.objects.using(using)
+            before = set(rows.filter(pk=self.pk).places()) if was_there else set()
+            super().save(
+                force_insert=force_insert, force_update=force_update, using=using, update_fields=update_fields
+            )
+            if moved:
+                note_rows(using, {*before, self.place()})
+
+    def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:
+        using = using or router.db_for_write(type(self), instance=self)
+        place = self.place()
+        with transaction.atomic(using=using, savepoint=False):
+            deleted = super().delete(using=using, keep_parents=keep_parents)
+            note_rows(using, [place])
+        return deleted
+
+    def place(self) -> Place:
+        """Where this row lies: what `note_rows` takes."""
+        return self.pk, self.user_id, self.owner_key, self.model, self.dimensions
 
     def clean_fields(self, exclude: Any = None) -> None:
         try:

@@ -68,7 +68,7 @@ class VectorBackend(Protocol):
 
 def get_backend() -> VectorBackend:
     """The backend that OPENAI_VECTOR_BACKEND names."""
-    from django_chatgpt.storage.vectors.exact import ExactBackend
+    from django_chatgpt.storage.vectors.matrix import MatrixBackend
 
-    backend: VectorBackend = (conf.vector_backend or ExactBackend)()
+    backend: VectorBackend = (conf.vector_backend or MatrixBackend)()
     return backend

@@ -6,9 +6,8 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from django_chatgpt.models import EmbeddingVector
 from django_chatgpt.models.embedding import EmbeddingVectorQuerySet
-from django_chatgpt.storage.primary import primary
+from django_chatgpt.storage.vectors import ranking, rows
 from django_chatgpt.storage.vectors.backend import Hit, Scope
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ExactBackend:
-    """Exact, and slow above some ten thousand vectors."""
+    """Exact, and slow above some ten thousand vectors; what another backend's answers are measured by."""
 
     def search(
         self,
@@ -28,32 +27,17 @@ class ExactBackend:
         threshold: float | None = None,
         within: EmbeddingVectorQuerySet | None = None,
     ) -> list[Hit]:
-        import numpy as np
-
-        rows = _rows(scope)
-        if within is not None:
-            rows = rows.filter(pk__in=within.order_by().values("pk"))
-        found = list(rows.order_by("pk").values_list("pk", "vector"))
-        if not found:
-            return []
-        matrix = np.frombuffer(b"".join(bytes(stored) for _, stored in found), dtype="<f4")
-        similarities = matrix.reshape(len(found), scope.dimensions) @ vector
-        # Stable, so that rows of equal similarity stay in the order of their ids.
-        best = np.argsort(-similarities, kind="stable")[:top_k]
-        hits = [Hit(found[at][0], float(similarities[at])) for at in best]
-        return [hit for hit in hits if threshold is None or hit.similarity >= threshold]
+        if within is None:
+            pieces = rows.read_all(scope)
+        else:
+            pieces = rows.read_some(scope, rows.pack_keys(rows.keys_within(scope, within)))
+        return ranking.scan(pieces, vector, top_k, threshold)
 
     def count(self, scope: Scope) -> int:
-        return _rows(scope).count()
+        return rows.of_scope(scope).count()
 
     def added(self, scope: Scope, ids: Collection[UUID]) -> None:
         """Nothing is kept that would have to be told."""
 
     def removed(self, scope: Scope, ids: Collection[UUID]) -> None:
         """Nothing is kept that would have to be told."""
-
-
-def _rows(scope: Scope) -> EmbeddingVectorQuerySet:
-    return EmbeddingVector.objects.using(primary()).filter(
-        owner_key=scope.owner_key, model=scope.model, dimensions=scope.dimensions
-    )
