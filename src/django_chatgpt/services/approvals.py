@@ -184,7 +184,7 @@ def _configuration(turn: AITurn) -> AIConfiguration | None:
     """The configuration that the question was asked with."""
     kept = turn.options.get("configuration_id")
     if kept is not None:
-        return chat.configuration_in_force(kept)
+        return chat.configuration_in_force(UUID(kept))
     return chat.configuration_in_force(turn.conversation.configuration_id)
 
 

@@ -54,7 +54,8 @@ def update(
     parameters = [fields[name].get_db_prep_save(value, connection) for name, value in given]
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
-        return cursor.rowcount
+        changed: int = cursor.rowcount
+    return changed
 
 
 def find(model: _Model, where: Mapping[str, Any], *names: str) -> tuple[Any, ...] | None:
