@@ -12,11 +12,13 @@ import contextvars
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from functools import partial
 from typing import TypeVar
 
 from asgiref.sync import SyncToAsync, sync_to_async
 from django.db import connections
+from django.db.backends.signals import connection_created
 
 T = TypeVar("T")
 
@@ -75,12 +77,26 @@ def _pool_hop(function: Callable[[], T]) -> T:
         release_connections(obsolete_only=True)
 
 
+# Whether the thread of this request has opened a connection; asgiref brings back what threads set.
+_opened: ContextVar[bool] = ContextVar("django_chatgpt_opened_connection", default=False)
+
+
+def _note_opened(**_: object) -> None:
+    _opened.set(True)
+
+
+connection_created.connect(_note_opened, dispatch_uid="django_chatgpt.database")
+
+
 async def arelease() -> None:
     """Give back what the thread of this request holds: middleware may have used the database there.
 
     Django would keep it until the response is closed, which for a stream is minutes away.
     """
-    await sync_to_async(release_connections, thread_sensitive=True)()
+    is_new_thread = SyncToAsync.thread_sensitive_context.get(None) is not None
+    if _opened.get() or not is_new_thread:
+        await sync_to_async(release_connections, thread_sensitive=True)()
+        _opened.set(False)
 
 
 async def ahop(function: Callable[[], T]) -> T:
