@@ -26,7 +26,7 @@ def create_completion(
     """Ask for one whole answer; `body` is the request as Chat Completions takes it. Errors are ours."""
     client = sync_client(endpoint)
     content = encode(chat.adapt_body(body, endpoint))
-    options = request_options(timeout, stream=False)
+    options = request_options(timeout)
     try:
         outcome = _checked(client.post(chat.PATH, content=content, cast_to=ChatCompletion, options=options))
     except Exception as error:
@@ -45,7 +45,7 @@ async def acreate_completion(
     """Ask for one whole answer; `body` is the request as Chat Completions takes it. Errors are ours."""
     client = async_client(endpoint)
     content = encode(chat.adapt_body(body, endpoint))
-    options = request_options(timeout, stream=False)
+    options = request_options(timeout)
     try:
         outcome = _checked(
             await client.post(chat.PATH, content=content, cast_to=ChatCompletion, options=options)
@@ -180,7 +180,7 @@ def _streamed(
         endpoint=endpoint,
         path=chat.PATH,
         content=encode(streamed),
-        options=request_options(timeout, stream=True),
+        timeout=timeout,
         model=str(body.get("model", "")),
         parser=parser,
     )

@@ -73,7 +73,7 @@ def _body(request: EmbeddingRequest) -> dict[str, Any]:
 
 
 def _options(request: EmbeddingRequest) -> openai.RequestOptions:
-    return request_options(request.timeout, stream=False)
+    return request_options(request.timeout)
 
 
 def _parse(request: EmbeddingRequest, response: httpx2.Response) -> Embeddings | AIServiceError:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from functools import partial
+from typing import Any, Final
 
 import httpx2
 import openai
@@ -12,11 +13,10 @@ import pydantic_core
 
 from django_chatgpt.core.request import Endpoint, ModelRequest
 from django_chatgpt.exceptions import AIServiceError, InvalidRequestError, ProviderProtocolError
-from django_chatgpt.providers import chat, responses
+from django_chatgpt.providers import chat, responses, sending
 from django_chatgpt.providers.answer import Answer, Parser
 from django_chatgpt.providers.async_stream import AsyncStream, Pump
 from django_chatgpt.providers.clients import async_client, sync_client, timeouts
-from django_chatgpt.providers.errors import translate
 from django_chatgpt.providers.sync_stream import Reader, SyncStream
 
 __all__ = ["AsyncStream", "SyncStream", "aopen_stream", "open_stream"]
@@ -27,12 +27,12 @@ LEAVE_SECONDS: Final = 0.2
 
 @dataclass(slots=True)
 class Call:
-    """One request, ready to be sent. `content` is the JSON body; `options` are the SDK's."""
+    """One request, ready to be sent. `content` is the JSON body; `timeout` the seconds of silence allowed."""
 
     endpoint: Endpoint
     path: str
     content: bytes
-    options: openai.RequestOptions
+    timeout: float
     model: str
     parser: Callable[[str, str], Parser]
 
@@ -61,19 +61,9 @@ def open_call(
 ) -> SyncStream:
     """Send a prepared call from a thread of its own, which goes on to read the answer."""
     client = sync_client(call.endpoint)
-
-    def post() -> httpx2.Response:
-        response: object = client.post(
-            call.path,
-            content=call.content,
-            cast_to=httpx2.Response,
-            options=call.options,
-            stream=True,
-            stream_cls=openai.Stream[object],
-        )
-        return cast(httpx2.Response, response)
-
-    reader = Reader(post, call.model)
+    reader = Reader(
+        partial(sending.post, client, call.path, call.content, call.timeout, call.model), call.model
+    )
     try:
         headers = reader.accepted(tick, on_tick)
         return SyncStream(reader, _answer(call, headers), _request_id(headers))
@@ -86,21 +76,10 @@ def open_call(
 async def aopen_call(call: Call) -> AsyncStream:
     """Send a prepared call; a task of its own goes on to read the answer."""
     client = async_client(call.endpoint)
-    outcome: object
-    try:
-        outcome = await client.post(
-            call.path,
-            content=call.content,
-            cast_to=httpx2.Response,
-            options=call.options,
-            stream=True,
-            stream_cls=openai.AsyncStream[object],
-        )
-    except Exception as error:
-        outcome = translate(error, model=call.model)
+    outcome = await sending.apost(client, call.path, call.content, call.timeout, call.model)
     if isinstance(outcome, AIServiceError):
         raise outcome
-    response = cast(httpx2.Response, outcome)
+    response = outcome
     try:
         answer = _answer(call, response.headers)
     except AIServiceError:
@@ -119,13 +98,9 @@ def encode(body: Mapping[str, Any]) -> bytes:
     raise InvalidRequestError("The request holds text that is not valid Unicode.")
 
 
-def request_options(seconds: float, *, stream: bool) -> openai.RequestOptions:
-    """The SDK's options for one call; `seconds` of silence are allowed."""
-    options: openai.RequestOptions = {"timeout": timeouts(seconds)}
-    if stream:
-        # Compression would only make a server hold back what it has.
-        options["headers"] = {"Accept-Encoding": "identity"}
-    return options
+def request_options(seconds: float) -> openai.RequestOptions:
+    """The SDK's options for one call that is answered whole; `seconds` of silence are allowed."""
+    return {"timeout": timeouts(seconds)}
 
 
 def _prepare(request: ModelRequest) -> Call:
@@ -134,7 +109,7 @@ def _prepare(request: ModelRequest) -> Call:
         endpoint=request.endpoint,
         path=dialect.PATH,
         content=encode(dialect.build_body(request)),
-        options=request_options(request.timeout, stream=True),
+        timeout=request.timeout,
         model=request.model,
         parser=dialect.Parser,
     )

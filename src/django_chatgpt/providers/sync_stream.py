@@ -38,7 +38,7 @@ class Reader:
     socket down under it.
     """
 
-    def __init__(self, post: Callable[[], httpx2.Response], model: str) -> None:
+    def __init__(self, post: Callable[[], httpx2.Response | AIServiceError], model: str) -> None:
         self.items: queue.SimpleQueue[bytes | Ended] = queue.SimpleQueue()
         self.headers: queue.SimpleQueue[httpx2.Headers | Ended] = queue.SimpleQueue()
         self._post = post
@@ -92,7 +92,10 @@ class Reader:
         response: httpx2.Response | None = None
         request_id = ""
         try:
-            response = self._post()
+            outcome = self._post()
+            if isinstance(outcome, AIServiceError):
+                return outcome
+            response = outcome
             request_id = response.headers.get("x-request-id") or ""
             self._note_connection(response.extensions.get("network_stream"))
             self.headers.put(response.headers)
