@@ -63,16 +63,16 @@ import openai  # noqa: E402
 from django.core.asgi import get_asgi_application  # noqa: E402
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse  # noqa: E402
 from django.urls import include, path  # noqa: E402
-from django.views.decorators.csrf import csrf_exempt  # noqa: E402
 from pydantic_core import from_json  # noqa: E402
 
 client: openai.AsyncOpenAI | None = None
 
 
-@csrf_exempt
 async def relay(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
-    """What a developer writes in an afternoon: SDK in, events out, nothing kept."""
+    """What a developer writes in an afternoon: signed-in users, SDK in, events out, nothing kept."""
     global client
+    if not (await request.auser()).is_authenticated:
+        return HttpResponse(status=401)
     if client is None:
         client = openai.AsyncOpenAI(api_key="bench", base_url=UPSTREAM)
     data = from_json(request.body)
