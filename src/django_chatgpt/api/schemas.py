@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -222,3 +222,34 @@ class ExecuteOut(Schema):
     arguments: dict[str, Any]
     result: Any
     status: Literal["completed"]
+
+
+class UsedOut(Schema):
+    """What was used. `cost` is that of the requests whose cost is known, null where that of none is."""
+
+    tokens: int
+    cost: Money | None
+    requests: int
+
+
+class TotalUsedOut(UsedOut):
+    avg_tokens_per_request: float
+
+
+class DayUsedOut(Schema):
+    date: date
+    tokens: int
+    cost: Money | None
+    requests: int
+
+
+class UsageOut(Schema):
+    """What was used in some days, one entry of `daily` for each.
+
+    `unpriced_requests` is how many requests have no known cost; they are in no `cost`.
+    """
+
+    total: TotalUsedOut
+    by_model: dict[str, UsedOut]
+    daily: list[DayUsedOut]
+    unpriced_requests: int
