@@ -142,9 +142,7 @@ def test_days_are_those_of_the_sites_clocks(
     ]
     around = [timedelta(minutes=minutes) for minutes in (-90, -31, 29, 30, 60, 90)]
     second, none = timedelta(seconds=1), timedelta(0)
-    moments += [
-        change + each - late for change in changes for each in around for late in (second, 0 * second)
-    ]
+    moments += [change + each - late for change in changes for each in around for late in (second, none)]
     for day in range(0, 366, 30):
         midnight = datetime.combine(last - timedelta(days=day), datetime.min.time(), site).astimezone(UTC)
         moments += [midnight - timedelta(microseconds=1), midnight]
