@@ -20,6 +20,18 @@ class DjangoChatGPTConfig(AppConfig):
 
         function_registry.autodiscover()
         post_migrate.connect(_list_functions, sender=self)
+        _observe()
+
+
+def _observe() -> None:
+    """Have spans and metrics made where the extra [otel] is installed."""
+    from django_chatgpt.exceptions import NotConfiguredError
+
+    try:
+        from django_chatgpt.telemetry import observers
+    except NotConfiguredError:
+        return
+    observers.subscribe()
 
 
 def _list_functions(using: str, apps: Any = None, **kwargs: Any) -> None:

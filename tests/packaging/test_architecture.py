@@ -36,6 +36,7 @@ ROOMS = {
     "admin.turn": "from django_chatgpt.models import turn",
     "management.commands.chatgpt": "from django_chatgpt.services import chat",
     "templatetags.chatgpt": "from django_chatgpt import conf",
+    "telemetry.observers": "import opentelemetry\nfrom django_chatgpt import signals",
     "urls": "from django_chatgpt.api import chat",
     "routing": "from django_chatgpt import consumers",
     "apps": "",
@@ -68,6 +69,8 @@ VIOLATIONS = [
     ("core-plain", "exceptions", "from django.core.exceptions import ValidationError"),
     ("sdk", "services.chat", "from openai.types.chat import ChatCompletion"),
     ("sdk", "conf", "import openai"),
+    ("floors", "services.chat", "from django_chatgpt.telemetry import observers"),
+    ("otel", "services.chat", "import opentelemetry"),
     ("testing", "services.chat", "from django_chatgpt.testing import server"),
     ("testing", "apps", "from django_chatgpt import testing"),
 ]

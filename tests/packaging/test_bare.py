@@ -49,6 +49,7 @@ assert not [name for name in sys.modules if name.partition(".")[0] in {MODULES!r
 NEEDS_EXTRA = {
     "django_chatgpt.consumers": "channels",
     "django_chatgpt.routing": "channels",
+    "django_chatgpt.telemetry.observers": "otel",
 }
 
 

@@ -48,12 +48,19 @@ class Attempt:
 
 @dataclass(slots=True)
 class Ending:
-    """How a turn ended. `attempt` is the one that was still open, None if all are settled."""
+    """How a turn ended. `attempt` is the one that was still open, None if all are settled.
+
+    `settled` is None if the ending could not be stored; `seconds` is how long it took since it began or went
+    on, `model` the one asked last.
+    """
 
     status: Status
     reason: str
     attempt: Attempt | None = None
     error: AIServiceError | None = None
+    settled: Settled | None = None
+    seconds: float = 0.0
+    model: str = ""
 
 
 @dataclass(slots=True)

@@ -69,6 +69,7 @@ class _Run:
     def __init__(self, spec: TurnSpec) -> None:
         self.spec = spec
         self.clock = spec.clock
+        self.began = spec.clock()
         self.next_attempt_id = spec.attempt_id
         self.models = [spec.request.model, *spec.fallbacks]
         self.attempt: Attempt | None = None
@@ -137,15 +138,16 @@ def run_turn(spec: TurnSpec) -> Generator[Effect | TurnEvent, Any, Ending]:
         ending, settled = yield from _finish(run, ending)
     if ending.error is not None:
         yield run.number(_failed(ending.error))
+    ending.settled, ending.seconds = settled, run.clock() - run.began
+    ending.model = (run.attempt.reply.model if run.attempt else "") or run.models[0]
     if settled is not None and ending.status in ("completed", "cancelled", "awaiting_approval"):
-        model = (run.attempt.reply.model if run.attempt else "") or run.models[0]
         yield run.number(
             Finished(
                 reason=ending.reason,
                 usage=settled.usage,
                 cost=settled.cost,
                 message_id=settled.message_id,
-                model=model,
+                model=ending.model,
             )
         )
     yield run.number(Done())

@@ -12,7 +12,7 @@ from django_chatgpt.core.reply import MAX_NAME, MAX_TOKENS
 from django_chatgpt.core.request import EmbeddingRequest, Embeddings
 from django_chatgpt.exceptions import AIServiceError
 from django_chatgpt.models import AIUsage
-from django_chatgpt.services import billing, prices
+from django_chatgpt.services import billing, observed, prices
 from django_chatgpt.services.batches import Job, Part
 from django_chatgpt.storage import ledger
 from django_chatgpt.storage.ledger import Bill
@@ -58,19 +58,26 @@ class Attempt:
             base_url=self.job.endpoint.base_url,
         )
         refused = error is not None and source == "provider"
-        ledger.settle(
+        bill = Bill(
+            outcome=outcome,
+            usage=usage,
+            usage_source=source,
+            cost=None if source == "unknown" else billing.FREE if refused else price.cost,
+            price_source="" if refused or source == "unknown" else price.source,
+            model=answer.model if answer else "",
+            request_id=self._request_id(answer, error),
+            error_code=error.code if error else "",
+            latency_ms=round((time.monotonic() - self.started) * 1000),
+        )
+        ledger.settle(self.id, bill)
+        observed.settled(
             self.id,
-            Bill(
-                outcome=outcome,
-                usage=usage,
-                usage_source=source,
-                cost=None if source == "unknown" else billing.FREE if refused else price.cost,
-                price_source="" if refused or source == "unknown" else price.source,
-                model=answer.model if answer else "",
-                request_id=self._request_id(answer, error),
-                error_code=error.code if error else "",
-                latency_ms=round((time.monotonic() - self.started) * 1000),
-            ),
+            bill,
+            kind=AIUsage.Kind.EMBEDDING,
+            requested_model=self.job.model,
+            base_url=self.job.endpoint.base_url,
+            started=self.started,
+            user_id=self.job.user_id,
         )
 
     def _usage(self, answer: Embeddings | None, error: AIServiceError | None) -> tuple[TokenUsage, str]:

@@ -32,7 +32,7 @@ from django_chatgpt.functions.calls import Function, FunctionBox
 from django_chatgpt.models import AIConfiguration, AITurn
 from django_chatgpt.runtime import inline
 from django_chatgpt.runtime.tasks import TurnTask, opened
-from django_chatgpt.services import access, context, rates, tokens
+from django_chatgpt.services import access, context, observed, rates, tokens
 from django_chatgpt.services.forms import Form
 from django_chatgpt.services.sweeper import sweep
 from django_chatgpt.services.turns import FREE, TurnLog
@@ -230,6 +230,7 @@ def prepare(
         resumed=resumed,
         check=check,
     )
+    observed.begun(turn_id, conversation_id, user_id, request.model, resumed=resumed is not None)
     return Prepared(spec, box, rules.on_disconnect)
 
 

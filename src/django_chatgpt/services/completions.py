@@ -27,7 +27,7 @@ from django_chatgpt.core.reply import MAX_NAME, MAX_TIER, MAX_TOKENS
 from django_chatgpt.core.request import Endpoint
 from django_chatgpt.core.retry import Chain
 from django_chatgpt.exceptions import AIServiceError, ProviderProtocolError
-from django_chatgpt.services import billing, breakers, prices
+from django_chatgpt.services import billing, breakers, observed, prices
 from django_chatgpt.storage import ledger
 from django_chatgpt.storage.ledger import Bill
 
@@ -94,26 +94,33 @@ class _Try:
             base_url=completion.endpoint.base_url,
             service_tier=self.service_tier,
         )
-        ledger.settle(
-            self.id,
-            Bill(
-                outcome=outcome,
-                usage=usage,
-                usage_source=source,
-                cost=billing.FREE if self.refusal else None if source == "unknown" else price.cost,
-                price_source="" if self.refusal else price.source,
-                model=self.model,
-                service_tier=self.service_tier,
-                request_id=self._request_id(error),
-                error_code=error.code if error else "",
-                latency_ms=round((now - self.started) * 1000),
-                time_to_first_token_ms=(
-                    None if self.first_token is None else round((self.first_token - self.started) * 1000)
-                ),
+        bill = Bill(
+            outcome=outcome,
+            usage=usage,
+            usage_source=source,
+            cost=billing.FREE if self.refusal else None if source == "unknown" else price.cost,
+            price_source="" if self.refusal else price.source,
+            model=self.model,
+            service_tier=self.service_tier,
+            request_id=self._request_id(error),
+            error_code=error.code if error else "",
+            latency_ms=round((now - self.started) * 1000),
+            time_to_first_token_ms=(
+                None if self.first_token is None else round((self.first_token - self.started) * 1000)
             ),
         )
+        ledger.settle(self.id, bill)
         if self.refusal is None:
-            breakers.note(completion.endpoint.base_url, self.asked, error, accepted=self.accepted)
+            base_url = completion.endpoint.base_url
+            breakers.note(base_url, self.asked, error, accepted=self.accepted)
+            observed.settled(
+                self.id,
+                bill,
+                requested_model=self.asked,
+                base_url=base_url,
+                started=self.started,
+                user_id=completion.user_id,
+            )
 
     def _request_id(self, error: AIServiceError | None) -> str:
         """Some servers echo there what they were sent, the key included."""

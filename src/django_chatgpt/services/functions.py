@@ -11,7 +11,7 @@ from django_chatgpt.core.ids import uuid7
 from django_chatgpt.core.messages import FunctionCall
 from django_chatgpt.exceptions import InvalidRequestError
 from django_chatgpt.functions.calls import FunctionBox
-from django_chatgpt.services import access, rates
+from django_chatgpt.services import access, observed, rates
 from django_chatgpt.storage import functions as storage
 
 
@@ -30,6 +30,7 @@ def execute(user: Any, name: str, arguments: Mapping[str, Any]) -> Any:
     rates.admit(user)
     [outcome] = box.execute([call])
     storage.count([outcome.result])
+    observed.called([outcome.result], user_id=None if user is None else user.pk)
     if outcome.error is not None:
         raise outcome.error
     return outcome.value

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django_chatgpt.conf import conf
 from django_chatgpt.core.messages import Message
 from django_chatgpt.models import AIMessage, AITurn, AIUsage
-from django_chatgpt.services import billing, context, prices, tokens
+from django_chatgpt.services import billing, context, observed, prices, tokens
 from django_chatgpt.storage import calls, ledger
 from django_chatgpt.storage import turns as storage
 from django_chatgpt.storage.history import load_history
@@ -31,16 +31,26 @@ def sweep(turn: AITurn) -> bool:
     model = str(turn.options.get("model") or conf.default_model)
     history = load_history(turn.conversation_id, context.whole_window(model), in_turn=True)
     attempts = ledger.open_attempts(turn.pk)
-    bills = [(attempt.pk, _bill(turn, attempt, history.messages)) for attempt in attempts]
+    bills = [(attempt, _bill(turn, attempt, history.messages)) for attempt in attempts]
     text = turn.partial_text
     token_count = tokens.count_text(text, tokens.ANY_MODEL)
     with atomic():
         if not storage.claim_expired(turn):
             return False
         turn.refresh_from_db(using=primary())
-        for attempt_id, bill in bills:
-            if ledger.settle(attempt_id, bill):
+        for attempt, bill in bills:
+            if ledger.settle(attempt.pk, bill):
                 ledger.add_to_conversation(turn.conversation_id, bill.usage.total_tokens, bill.cost)
+                observed.settled(
+                    attempt.pk,
+                    bill,
+                    requested_model=attempt.model,
+                    base_url=str(turn.options.get("base_url", "")),
+                    started=attempt.timestamp,
+                    user_id=turn.user_id,
+                    turn_id=turn.pk,
+                    conversation_id=turn.conversation_id,
+                )
         calls.give_up(turn.pk)
         if text:
             storage.add_messages(
@@ -57,6 +67,7 @@ def sweep(turn: AITurn) -> bool:
                     )
                 ]
             )
+        observed.swept(turn)
     return True
 
 

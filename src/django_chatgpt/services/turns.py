@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypedDict
 from uuid import UUID
 
 from django.utils import timezone
@@ -15,9 +15,10 @@ from django_chatgpt.conf import conf
 from django_chatgpt.core.effects import Stopped
 from django_chatgpt.core.messages import FunctionCall, FunctionResult, Message, TokenUsage, storable
 from django_chatgpt.core.spec import Attempt, Ending, Plan, Resumed, Settled
+from django_chatgpt.exceptions import AIServiceError
 from django_chatgpt.functions.calls import FunctionBox
 from django_chatgpt.models import AIMessage
-from django_chatgpt.services import billing, breakers, tokens
+from django_chatgpt.services import billing, breakers, observed, tokens
 from django_chatgpt.storage import calls as call_storage
 from django_chatgpt.storage import functions as function_storage
 from django_chatgpt.storage import ledger, primary
@@ -31,6 +32,12 @@ MESSAGE_STATUS = {
     "interrupted": AIMessage.Status.INTERRUPTED,
     "failed": AIMessage.Status.FAILED,
 }
+
+
+class _Whose(TypedDict):
+    turn_id: UUID
+    conversation_id: UUID
+    user_id: Any
 
 
 class TurnLog:
@@ -125,6 +132,7 @@ class TurnLog:
             self._add_results(results)
             ledger.add_to_conversation(self._conversation_id, 0, None)
         self._open_calls = set()
+        self._ended("awaiting_approval", "awaiting_approval", None, None)
         return Settled(self._usage, self._cost, None)
 
     def finish(self, ending: Ending) -> Settled:
@@ -164,6 +172,7 @@ class TurnLog:
             raise
         if attempt is not None and bill is not None:
             self._settled(attempt, bill)
+        self._ended(ending.status, ending.reason, error, bill)
         return Settled(self._usage, self._cost, message.pk if message else None)
 
     @contextmanager
@@ -183,6 +192,7 @@ class TurnLog:
     def _add_results(self, results: Sequence[FunctionResult]) -> None:
         call_storage.settle(self._turn_id, results)
         function_storage.count(results)
+        observed.called(results, **self._whose)
         if results:
             self._add([self._result(result) for result in results])
 
@@ -206,6 +216,33 @@ class TurnLog:
         if attempt.asked:
             error, accepted = attempt.error, attempt.accepted
             breakers.note(self._base_url, attempt.request.model, error, accepted=accepted)
+            observed.settled(
+                attempt.id,
+                bill,
+                requested_model=attempt.request.model,
+                base_url=self._base_url,
+                started=attempt.started,
+                **self._whose,
+            )
+
+    @property
+    def _whose(self) -> _Whose:
+        return {
+            "turn_id": self._turn_id,
+            "conversation_id": self._conversation_id,
+            "user_id": self._user_id,
+        }
+
+    def _ended(self, status: str, reason: str, error: AIServiceError | None, bill: Bill | None) -> None:
+        observed.ended(
+            **self._whose,
+            status=status,
+            reason=reason,
+            error_code=error.code if error else "",
+            model=bill.model if bill else self._model,
+            usage=self._usage,
+            cost=self._cost,
+        )
 
     def _answer(self, attempt: Attempt, bill: Bill, status: str, *, with_calls: bool = False) -> AIMessage:
         reply = attempt.reply
