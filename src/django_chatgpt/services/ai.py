@@ -20,7 +20,7 @@ from django_chatgpt.models import AIConfiguration, AIConversation, AITurn
 from django_chatgpt.runtime import inline
 from django_chatgpt.runtime.coroutines import adrive, aperform
 from django_chatgpt.runtime.tasks import TurnTask
-from django_chatgpt.services import access, chat, completions, follow, prices, rates, tokens
+from django_chatgpt.services import access, caching, chat, completions, follow, prices, rates, tokens
 from django_chatgpt.services.forms import Form, Model, Reading
 from django_chatgpt.services.results import Fold, Snapshot, fold
 from django_chatgpt.services.types import AIResponse, ChatMessage
@@ -148,10 +148,11 @@ class AIService:
 
         Returns the SDK's ChatCompletion, or with `stream` an iterator of its ChatCompletionChunk.
         `functions` are flat schemas ({"name", "description", "parameters"}); the model's calls are
-        returned, not made. Options are OpenAI's. Raises any AIServiceError.
+        returned, not made. Options are OpenAI's. A whole answer without functions may come from the cache
+        (OPENAI_ENABLE_CACHING). Raises any AIServiceError.
         """
         completion = self._completion(messages, functions, options, stream)
-        steps = completions.stream(completion) if stream else completions.complete(completion)
+        steps = completions.stream(completion) if stream else caching.complete(completion)
         driven = inline.drive(steps, inline.InlineWorld(), on_leave=inline.cancelled)
         return driven if stream else inline.result(driven)
 
@@ -174,7 +175,18 @@ class AIService:
         completion = await ahop(partial(self._completion, messages, functions, options, stream))
         if stream:
             return adrive(completions.stream(completion))
-        return await aperform(completions.complete(completion))
+        return await aperform(caching.complete(completion))
+
+    def get_cache_key(
+        self, messages: Messages, functions: Sequence[dict[str, Any]] | None = None, **options: Any
+    ) -> str:
+        """What stands for a call of `chat_completion` in the cache, made of all that shapes its answer and
+        of who asks: 64 hexadecimal digits. Raises InvalidRequestError for options that are not JSON.
+        """
+        key = caching.cache_key(self._request(messages, functions, options))
+        if key is None:
+            raise InvalidRequestError("The options must be JSON.")
+        return key
 
     def count_tokens(self, text: str | Messages, model: str | None = None) -> int:
         """How many tokens a text, or a list of messages, is for the model; counted without any network."""
@@ -223,13 +235,23 @@ class AIService:
     ) -> completions.Completion:
         access.require(self.user)
         rates.admit(self.user)
+        return self._request(messages, functions, options, stream)
+
+    def _request(
+        self,
+        messages: Messages,
+        functions: Sequence[dict[str, Any]] | None,
+        options: dict[str, Any],
+        stream: bool = False,
+    ) -> completions.Completion:
         model = access.choose_model(self.user, options.pop("model", None), self.configuration)
         wire: Sequence[Any] = access.redacted(_wire(messages))
         defaults = {"max_completion_tokens": options.pop("max_tokens", None) or conf.max_tokens}
         if stream:
             defaults["stream_options"] = {"include_usage": True}
+        account = access.account_of(self.user)
         return completions.Completion(
-            endpoint=access.account_of(self.user).endpoint,
+            endpoint=account.endpoint,
             body=completions.build_body(
                 model=model,
                 messages=wire,
@@ -240,6 +262,7 @@ class AIService:
             max_retries=conf.max_retries,
             fallbacks=access.allowed_of(self.user, conf.fallback_models),
             timeout=float(conf.timeout),
+            tenant=account.tenant,
         )
 
 

@@ -45,6 +45,7 @@ class Completion:
     max_retries: int
     timeout: float
     fallbacks: Sequence[str] = ()
+    tenant: str = ""
 
     def chain(self) -> tuple[list[str], Chain]:
         """The models to ask, and what says when to ask which."""

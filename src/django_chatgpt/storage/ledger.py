@@ -56,6 +56,21 @@ def announce(
     )
 
 
+def note_cached(*, user_id: Any, model: str, latency_ms: int) -> None:
+    """Write that an answer came from the cache: nobody was called, and it cost nothing."""
+    insert(
+        AIUsage(
+            user_id=user_id,
+            model=model,
+            outcome=AIUsage.Outcome.COMPLETED,
+            usage_source=AIUsage.Source.PROVIDER,
+            estimated_cost=Decimal(0),
+            latency_ms=latency_ms,
+            metadata={"cached": True},
+        )
+    )
+
+
 def settle(attempt_id: UUID, bill: Bill) -> bool:
     """Write what an attempt took. Only the first settling counts: False, and no change, afterwards."""
     values: dict[str, Any] = {
