@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from pytest_django import Settings
 
@@ -15,6 +17,7 @@ from django_chatgpt.core.request import Endpoint
 from django_chatgpt.exceptions import InvalidRequestError, NotConfiguredError, PermissionDeniedError
 from django_chatgpt.functions import ai_function, function_registry
 from django_chatgpt.models import AIConfiguration, AIFunctionCall, AIMessage, AITurn
+from django_chatgpt.providers import clients
 from django_chatgpt.services import AIService, access, approvals, chat
 from django_chatgpt.services.results import fold
 from django_chatgpt.testing import Answer, Call, Failure, FakeOpenAI
@@ -151,6 +154,26 @@ class TestTenants:
             fake_openai.reply("Hi")
             colour.complete(AIService(asker), [{"role": "user", "content": "Hello"}])
         assert keys_of(fake_openai) == ["sk-of-acme", "sk-of-globex"]
+
+    def test_side_by_side(self, ada_and_bob: tuple[User, User], fake_openai: FakeOpenAI) -> None:
+        """Many questions of both at once, on the same connections."""
+        fake_openai.respond_with(lambda request: Answer("Hi", delay=0.01))
+
+        async def ask() -> None:
+            asked = [AIService(each).aask(f"I am {each.first_name}") for each in ada_and_bob * 10]
+            await asyncio.gather(*asked)
+
+        async_to_sync(ask)()
+        assert len(fake_openai.calls) == 20
+        for call in fake_openai.calls:
+            assert call.carried(f"sk-of-{call.question.removeprefix('I am ')}")
+
+    def test_a_client_for_each_account(self, ada_and_bob: tuple[User, User]) -> None:
+        """And the same again for the same account."""
+        first, second = (clients.sync_client(access.account_of(each).endpoint) for each in ada_and_bob)
+        assert first is not second
+        assert (first.api_key, second.api_key) == ("sk-of-acme", "sk-of-globex")
+        assert clients.sync_client(access.account_of(ada_and_bob[0]).endpoint) is first
 
     def test_the_turn_keeps_the_tenant_and_never_the_key(
         self, ada_and_bob: tuple[User, User], fake_openai: FakeOpenAI

@@ -25,7 +25,15 @@ def list_functions(request: HttpRequest) -> Any:
 
 @router.post(
     "functions/execute/",
-    response={200: ExecuteOut, 400: ErrorOut, 404: ErrorOut, 500: ErrorOut, 504: ErrorOut, **REFUSED},
+    response={
+        200: ExecuteOut,
+        400: ErrorOut,
+        404: ErrorOut,
+        429: ErrorOut,
+        500: ErrorOut,
+        504: ErrorOut,
+        **REFUSED,
+    },
     url_name="execute_function",
 )
 def execute_function(request: HttpRequest, data: ExecuteIn) -> Any:
