@@ -107,6 +107,8 @@ def belongs_here(item: pytest.Item) -> bool:
     if item.get_closest_marker("shape") is not None and not SHAPE:
         return False
     wanted = [marker for marker in _ENGINES if item.get_closest_marker(marker) is not None]
+    if item.get_closest_marker("pgvector") is not None and not settings.SETTINGS_MODULE.endswith("pgvector"):
+        return False
     return not wanted or not uses_database(item) or own_database() in wanted
 
 

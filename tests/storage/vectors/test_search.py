@@ -6,6 +6,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 from django.contrib.auth.models import User
+from pytest_django import Settings
 
 from django_chatgpt.models import EmbeddingVector
 from django_chatgpt.models.embedding import owner_key_of
@@ -20,6 +21,7 @@ def row(content: str, values: tuple[float, ...], user: User | None = None, **fie
     made = EmbeddingVector(content=content, user=user, **{"model": "m", **fields})
     made.values = values
     made.save()
+    get_backend().added(Scope(made.owner_key, made.model, made.dimensions), [made.pk])
     return made.pk
 
 
@@ -31,8 +33,18 @@ def unit(*numbers: float) -> "np.typing.NDArray[np.float32]":
     return np.array(numbers, dtype=np.float32)
 
 
-@pytest.fixture
-def backend() -> VectorBackend:
+@pytest.fixture(
+    params=[
+        "exact.ExactBackend",
+        "matrix.MatrixBackend",
+        "signbits.SignBitsBackend",
+        pytest.param("pgvector.PgvectorBackend", marks=pytest.mark.pgvector),
+    ]
+)
+def backend(request: pytest.FixtureRequest, settings: Settings) -> VectorBackend:
+    settings.OPENAI_VECTOR_BACKEND = f"django_chatgpt.storage.vectors.{request.param}"
+    for kind in (("m", 2), ("M", 2), ("m", 3)):
+        get_backend().sync(*kind, lambda rows: None)
     return get_backend()
 
 

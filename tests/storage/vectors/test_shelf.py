@@ -341,6 +341,8 @@ def test_another_process_s_writes_are_found_by_the_next_search(reads: list[Scope
         [sys.executable, "-c", WRITER, str(gone), repr(ASKED.tolist())],
         env={
             **os.environ,
+            # Not pgvector: its module would start a server for itself.
+            "DJANGO_SETTINGS_MODULE": os.environ["DJANGO_SETTINGS_MODULE"].replace("pgvector", "postgres"),
             "DJANGO_CHATGPT_DATABASE": str(connection.settings_dict["NAME"]),
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), *sys.path]),
         },

@@ -7,7 +7,7 @@ or in the database.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from uuid import UUID
@@ -64,6 +64,12 @@ class VectorBackend(Protocol):
 
     def removed(self, scope: Scope, ids: Collection[UUID]) -> None:
         """Rows were deleted; called in the transaction that deletes them."""
+
+    def sync(self, model: str, dimensions: int, advance: Callable[[int], None]) -> None:
+        """Take in what is not there yet, of all owners; `advance` is told how many rows at a time.
+
+        It can be stopped, and run again, at any time, while others write.
+        """
 
 
 def get_backend() -> VectorBackend:

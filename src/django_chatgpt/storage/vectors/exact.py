@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -41,3 +41,6 @@ class ExactBackend:
 
     def removed(self, scope: Scope, ids: Collection[UUID]) -> None:
         """Nothing is kept that would have to be told."""
+
+    def sync(self, model: str, dimensions: int, advance: Callable[[int], None]) -> None:
+        """Nothing is kept that could lack something."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import numpy as np
 
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
 WORTH_COPYING = 4
 
 
-class MatrixBackend:
+class MatrixBackend(ExactBackend):
     """One matrix for each scope, of float32; a scope too large for the memory is read at each search."""
 
     def search(
@@ -38,22 +36,13 @@ class MatrixBackend:
     ) -> list[Hit]:
         snapshot = matrices.current(scope)
         if snapshot is None:
-            return ExactBackend().search(scope, vector, top_k=top_k, threshold=threshold, within=within)
+            return super().search(scope, vector, top_k=top_k, threshold=threshold, within=within)
         keys = snapshot.keys()
         chosen = None
         if within is not None:
             chosen = snapshot.standing(rows.find(keys, rows.keys_within(scope, within)))
         at = nearest(snapshot, vector, top_k, chosen)
         return ranking.hits(keys[at], ranking.exact(snapshot.take(at), vector), top_k, threshold)
-
-    def count(self, scope: Scope) -> int:
-        return ExactBackend().count(scope)
-
-    def added(self, scope: Scope, ids: Collection[UUID]) -> None:
-        """The models have noted it."""
-
-    def removed(self, scope: Scope, ids: Collection[UUID]) -> None:
-        """The models have noted it."""
 
 
 class Whole:

@@ -50,7 +50,7 @@ def read_all(scope: Scope) -> Iterator[tuple[Keys, Matrix]]:
     rows = of_scope(scope).order_by("content_hash")
     page = rows
     while found := raw(page.values_list("content_hash", "pk", "vector")[:ROWS_PER_READ]):
-        yield keys_of(row[1] for row in found), matrix_of([row[2] for row in found], scope)
+        yield keys_of(row[1] for row in found), floats([row[2] for row in found], scope.dimensions)
         page = rows.filter(content_hash__gt=found[-1][0])
 
 
@@ -60,7 +60,7 @@ def read_some(scope: Scope, keys: Sequence[bytes]) -> Iterator[tuple[Keys, Matri
         wanted = [UUID(bytes=key) for key in keys[start : start + KEYS_PER_READ]]
         found = raw(of_scope(scope).filter(pk__in=wanted).values_list("pk", "vector"))
         if found:
-            yield keys_of(row[0] for row in found), matrix_of([row[1] for row in found], scope)
+            yield keys_of(row[0] for row in found), floats([row[1] for row in found], scope.dimensions)
 
 
 def keys_within(scope: Scope, within: EmbeddingVectorQuerySet) -> Keys:
@@ -90,8 +90,9 @@ def keys_of(values: Iterator[Any]) -> Keys:
     return np.frombuffer(packed, dtype=KEY)
 
 
-def matrix_of(vectors: list[Any], scope: Scope) -> Matrix:
-    return np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(vectors), scope.dimensions)
+def floats(vectors: list[Any], dimensions: int) -> Matrix:
+    """Stored vectors as the rows of a matrix."""
+    return np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(vectors), dimensions)
 
 
 def unpack_keys(packed: bytes) -> Keys:

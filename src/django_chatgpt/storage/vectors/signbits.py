@@ -7,10 +7,9 @@ Good on vectors that lie in clusters, as those of texts do, poor on others: meas
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import numpy as np
 
@@ -35,7 +34,7 @@ BITS = 64
 ROWS_AT_ONCE = 4096
 
 
-class SignBitsBackend:
+class SignBitsBackend(ExactBackend):
     """Subclass it to weigh recall against time: `candidates` for each row that is asked for, and at least."""
 
     candidates = 20
@@ -52,7 +51,7 @@ class SignBitsBackend:
     ) -> list[Hit]:
         snapshot = signs.current(scope)
         if snapshot is None:
-            return ExactBackend().search(scope, vector, top_k=top_k, threshold=threshold, within=within)
+            return super().search(scope, vector, top_k=top_k, threshold=threshold, within=within)
         keys = snapshot.keys()
         chosen = snapshot.standing(
             np.arange(snapshot.size) if within is None else rows.find(keys, rows.keys_within(scope, within))
@@ -65,15 +64,6 @@ class SignBitsBackend:
             likely = chosen[nearest(found, keys[chosen], number)]
         pieces = rows.read_some(scope, rows.pack_keys(keys[likely]))
         return ranking.scan(pieces, vector, top_k, threshold)
-
-    def count(self, scope: Scope) -> int:
-        return ExactBackend().count(scope)
-
-    def added(self, scope: Scope, ids: Collection[UUID]) -> None:
-        """The models have noted it."""
-
-    def removed(self, scope: Scope, ids: Collection[UUID]) -> None:
-        """The models have noted it."""
 
 
 class Signs:
