@@ -107,12 +107,11 @@ def works(error: AIServiceError | None, *, accepted: bool) -> bool | None:
 
 
 def _refusal(circuit: Circuit) -> ProviderUnavailableError | None:
-    if not _touched(circuit):
+    state = _found(circuit).get(f"{circuit.key}.state")
+    if state is None:
         return None
     storage, breaker = _load(circuit)
-    state, opened_at = storage.state, storage.opened_at
-    if state == "closed":
-        return None
+    opened_at = storage.opened_at
     wait = 0.0
     if state == "open" and opened_at is not None:
         wait = opened_at.timestamp() + conf.breaker_seconds - time.time()
@@ -128,7 +127,7 @@ def _refusal(circuit: Circuit) -> ProviderUnavailableError | None:
 
 
 def _note(circuit: Circuit, works: bool | None) -> None:
-    if works is not False and not _touched(circuit):
+    if works is not False and not _found(circuit):
         return
     storage, breaker = _load(circuit)
     closed = storage.state == "closed"
@@ -140,9 +139,10 @@ def _note(circuit: Circuit, works: bool | None) -> None:
         storage.release()
 
 
-def _touched(circuit: Circuit) -> bool:
-    """Whether there is anything to look at; one look at the cache, and without the library."""
-    return bool(caches[ALIAS].get_many([f"{circuit.key}.state", f"{circuit.key}.failures"]))
+def _found(circuit: Circuit) -> dict[str, object]:
+    """What there is to look at, usually nothing; one look at the cache, and without the library."""
+    found: dict[str, object] = caches[ALIAS].get_many([f"{circuit.key}.state", f"{circuit.key}.failures"])
+    return found
 
 
 def _load(circuit: Circuit) -> tuple[CacheStorage, Breaker]:
