@@ -131,17 +131,25 @@ def test_models_and_lengths_are_kept_apart(
     assert len(fake_openai.requests) == 3, "what was searched for is stored, its vector too"
 
 
-def test_five_thousand_texts_come_back_in_order(
-    colour: Colour, service: EmbeddingService, fake_openai: FakeOpenAI
-) -> None:
+def test_five_thousand_texts_come_back_in_order(service: EmbeddingService, fake_openai: FakeOpenAI) -> None:
     texts = [f"text {number}" for number in range(5000)]
-    made = batch(colour, service, texts, dimensions=8)
+    made = service.create_embeddings_batch(texts, dimensions=8)
     assert made.failed == []
     assert [row.content for row in made.embeddings] == texts
     for number in (0, 2047, 2048, 4999):
         np.testing.assert_allclose(made.embeddings[number].values, embed(texts[number], 8), atol=1e-6)
     assert sorted(len(sent) for sent in inputs(fake_openai)) == [904, 2048, 2048]
     assert EmbeddingVector.objects.count() == 5000
+
+
+def test_many_requests_come_back_in_order(
+    colour: Colour, service: EmbeddingService, fake_openai: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "MAX_INPUTS", 10)
+    texts = [f"text {number}" for number in range(95)]
+    made = batch(colour, service, texts, dimensions=8)
+    assert [row.content for row in made.embeddings] == texts
+    assert sorted(len(sent) for sent in inputs(fake_openai)) == [5, *[10] * 9]
 
 
 def test_one_poisoned_text_is_named_and_the_others_are_stored(
@@ -216,19 +224,24 @@ def test_what_may_pass_is_tried_again(
 
 
 def test_a_failure_at_the_end_leaves_what_is_stored_and_is_told_of_the_rest(
-    colour: Colour, service: EmbeddingService, fake_openai: FakeOpenAI, settings: Settings
+    colour: Colour,
+    service: EmbeddingService,
+    fake_openai: FakeOpenAI,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings.OPENAI_MAX_RETRIES = 1
-    texts = [f"text {number}" for number in range(2100)]
+    monkeypatch.setattr(batches, "MAX_INPUTS", 20)
+    texts = [f"text {number}" for number in range(25)]
     last = fake_openai.when(endpoint="embeddings", where=lambda asked: texts[-1] in asked.body["input"])
     last.always(Failure(503))
     made = batch(colour, service, texts, dimensions=8)
-    assert [each.position for each in made.failed] == list(range(2048, 2100))
+    assert [each.position for each in made.failed] == list(range(20, 25))
     assert {each.code for each in made.failed} == {"provider_unavailable"}
-    assert len(made.embeddings) == 2048
+    assert len(made.embeddings) == 20
     fake_openai.reset()
     assert batch(colour, service, texts, dimensions=8).failed == []
-    assert [len(sent) for sent in inputs(fake_openai)] == [52]
+    assert [len(sent) for sent in inputs(fake_openai)] == [5]
 
 
 def test_a_failure_that_leaves_nothing_is_raised(

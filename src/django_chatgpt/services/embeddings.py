@@ -281,16 +281,16 @@ def _check_search(
     for key, value in (filters or {}).items():
         if not isinstance(value, str | int | float):
             wrong["filters"] = f"{key}: must be text, a number, true or false."
-        if not isinstance(key, str) or not is_text(key) or _is_number(key):
-            # Databases take a number in a path for a place in a list.
-            wrong["filters"] = f"{key!r}: must be a name that is no number."
+        if not isinstance(key, str) or not _is_name(key):
+            wrong["filters"] = f"{key!r}: must be a name, without quotes, and no number."
     if wrong:
         raise InvalidRequestError(fields=wrong)
 
 
-def _is_number(key: str) -> bool:
+def _is_name(key: str) -> bool:
+    """Whether every database finds the key: some take a number in a path for a place in a list."""
     try:
         int(key)
     except ValueError:
-        return False
-    return True
+        return is_text(key) and not {'"', "\\"} & set(key)
+    return False
