@@ -24,6 +24,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("chat", "POST"): {"message": "Hi"},
     ("approve", "POST"): {"approve": True},
     ("execute_function", "POST"): {"function_name": "nothing", "arguments": {}},
+    ("embeddings", "POST"): {"texts": ["Hi"]},
+    ("search_embeddings", "POST"): {"query": "Hi"},
     ("conversations", "POST"): {"title": "Mine"},
     ("conversation", "PATCH"): {"title": "Mine"},
     ("conversation", "DELETE"): None,

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+from pydantic import BaseModel
+
 from django_chatgpt.api import api
 from django_chatgpt.api.errors import STATUS
-from django_chatgpt.api.schemas import ChatIn
+from django_chatgpt.api.schemas import ChatIn, EmbeddingsIn, SearchIn
 from django_chatgpt.core import events
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/http.md").read_text()
@@ -27,6 +30,13 @@ def test_every_route_is_listed_and_no_other() -> None:
 def test_every_field_of_a_question_is_listed_and_no_other() -> None:
     listed = re.findall(r"^\| `(\w+)`", section("POST chat/"), re.MULTILINE)
     assert listed == list(ChatIn.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("title", "model"), [("POST embeddings/", EmbeddingsIn), ("POST embeddings/search/", SearchIn)]
+)
+def test_every_field_of_a_body_is_listed_and_no_other(title: str, model: type[BaseModel]) -> None:
+    assert re.findall(r"^\| `(\w+)`", section(title), re.MULTILINE) == list(model.model_fields)
 
 
 def test_every_error_code_is_listed_under_its_status() -> None:

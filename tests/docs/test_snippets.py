@@ -26,6 +26,7 @@ PAGES = [
     "how-to/ask.md",
     "how-to/observe.md",
     "how-to/resilience.md",
+    "how-to/search.md",
     "reference/http.md",
     "reference/signals.md",
     "explanation/why-generators.md",

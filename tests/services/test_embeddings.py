@@ -10,16 +10,19 @@ from unittest import mock
 import numpy as np
 import pytest
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
+from django_chatgpt.adapter import Adapter
 from django_chatgpt.core.limits import family
 from django_chatgpt.exceptions import (
     InvalidRequestError,
     PermissionDeniedError,
     ProviderRejectedError,
     ProviderUnavailableError,
+    RateLimitedError,
     TokenLimitError,
 )
 from django_chatgpt.models import AIUsage, EmbeddingClaim, EmbeddingVector
@@ -397,3 +400,43 @@ def test_something_unforeseen_leaves_no_claim(
         batch(colour, service, ["a"])
     assert AIUsage.objects.get().outcome == "failed"
     assert AIUsage.objects.get().usage_source == "estimated"
+
+
+class Discreet(Adapter):
+    """Lets the provider read no names, and nobody ask another model."""
+
+    def redact(self, text: str) -> str:
+        return text.replace("Ada", "[name]")
+
+    def allowed_models(self, user: Any) -> list[str]:
+        return ["gpt-6-luna"]
+
+
+def test_the_provider_reads_what_the_site_lets_it(
+    colour: Colour, service: EmbeddingService, fake_openai: FakeOpenAI, settings: Settings
+) -> None:
+    settings.OPENAI_ADAPTER = f"{__name__}.Discreet"
+    row = colour.call(service, "create_embedding", "Ada hunts")
+    assert row.content == "Ada hunts"
+    colour.call(service, "similarity_search", "who is Ada")
+    assert inputs(fake_openai) == [["[name] hunts"], ["who is [name]"]]
+
+
+def test_another_model_than_the_sites_is_for_who_may_ask_it(
+    colour: Colour, service: EmbeddingService, fake_openai: FakeOpenAI, settings: Settings
+) -> None:
+    settings.OPENAI_ADAPTER = f"{__name__}.Discreet"
+    with pytest.raises(InvalidRequestError, match=f"model: must be {SMALL}"):
+        batch(colour, service, ["a"], model="text-embedding-3-large")
+    assert batch(colour, service, ["a"], model=SMALL).failed == []
+
+
+def test_every_call_counts_against_the_rate_limit(
+    colour: Colour, service: EmbeddingService, fake_openai: FakeOpenAI, settings: Settings
+) -> None:
+    settings.OPENAI_RATE_LIMITS = {"user": "2/h"}
+    cache.clear()
+    batch(colour, service, ["a"])
+    colour.call(service, "similarity_search", "a")
+    with pytest.raises(RateLimitedError):
+        batch(colour, service, ["a"])

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from django_chatgpt.api.schemas import ApproveIn, ChatIn, ChatOut, ErrorOut, TurnOut
+from django_chatgpt.api.schemas import (
+    ApproveIn,
+    ChatIn,
+    ChatOut,
+    EmbeddingsIn,
+    EmbeddingsOut,
+    ErrorOut,
+    SearchIn,
+    SearchOut,
+    TurnOut,
+)
 
 
 def _json(description: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -98,3 +108,27 @@ APPROVE: dict[str, Any] = {
         503: _json("The model's provider can't be reached.", _ERROR),
     },
 }
+
+
+def _embedding(taken: Any, given: Any, description: str) -> dict[str, Any]:
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": _inline(taken, mode="validation")}},
+        },
+        "responses": {
+            200: _json(description, _inline(given)),
+            400: _json("Bad input; every field is named.", _ERROR),
+            401: _json("Nobody is signed in.", _ERROR),
+            403: _json("This user may not, or the CSRF token is missing.", _ERROR),
+            413: _json("The text is too long for the model.", _ERROR),
+            429: _json("Too much in a short time; see Retry-After.", _ERROR),
+            502: _json("The model's provider refused or sent nonsense.", _ERROR),
+            503: _json("The model's provider can't be reached.", _ERROR),
+            504: _json("The model's provider did not answer in time.", _ERROR),
+        },
+    }
+
+
+EMBEDDINGS = _embedding(EmbeddingsIn, EmbeddingsOut, "The stored texts, and which could not be embedded.")
+SEARCH = _embedding(SearchIn, SearchOut, "The nearest of your own texts.")

@@ -83,6 +83,62 @@ class ChatIn(Strict):
         return "\n\n".join(message.content for message in self.messages or ())
 
 
+class EmbeddingsIn(Strict):
+    """Texts to be embedded and stored."""
+
+    texts: list[Text] = Field(min_length=1, max_length=2048)
+    model: Text | None = Field(None, min_length=1, max_length=200)
+
+
+class SearchIn(Strict):
+    """What to look for among your own texts."""
+
+    query: Text = Field(min_length=1)
+    top_k: int = Field(10, ge=1, le=100, strict=True)
+    threshold: float | None = Field(None, ge=-1, le=1, strict=True)
+    model: Text | None = Field(None, min_length=1, max_length=200)
+
+
+class EmbeddingOut(Schema):
+    id: UUID
+    text: str
+    model: str
+    dimensions: int
+    created_at: datetime
+
+
+class FailedTextOut(Schema):
+    """A text that has no vector; `position` counts from 0."""
+
+    position: int
+    code: str
+    message: str
+
+
+class EmbeddingsOut(Schema):
+    """The stored texts in the order in which they were sent; `failed` says how many are missing."""
+
+    embeddings: list[EmbeddingOut]
+    count: int
+    failed: int
+    errors: list[FailedTextOut]
+
+
+class FoundOut(Schema):
+    id: UUID
+    text: str
+    similarity: float
+    created_at: datetime
+
+
+class SearchOut(Schema):
+    """What was found, the nearest first."""
+
+    query: str
+    results: list[FoundOut]
+    count: int
+
+
 class ErrorDetail(Schema):
     code: str
     message: str

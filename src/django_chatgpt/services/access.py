@@ -70,6 +70,17 @@ def choose_model(user: Any, asked: str | None, configuration: AIConfiguration | 
     return adapter.model_for(user, wanted)
 
 
+def choose_embedding_model(user: Any, asked: str | None) -> str:
+    """The model that embeds: the site's, or another one asked for that the user may use.
+
+    Raises InvalidRequestError naming `model`.
+    """
+    model = asked or conf.embedding_model
+    if model != conf.embedding_model and not allowed_of(user, [model]):
+        raise InvalidRequestError(fields={"model": f"must be {conf.embedding_model}."})
+    return model
+
+
 def allowed_of(user: Any, models: Sequence[str]) -> list[str]:
     """Those of the models that this user may use, in their order."""
     allowed = get_adapter().allowed_models(user) if models else None

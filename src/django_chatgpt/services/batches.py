@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final, Literal
@@ -32,7 +32,7 @@ class Job:
     """Texts to be embedded, how, and on whose account.
 
     `metadata` is None, one mapping for all texts or one for each. `window` is what the model takes of a
-    single text, in tokens.
+    single text, in tokens. `redact` makes of a text what the provider may read; it is stored as it was.
     """
 
     texts: Sequence[str] = field(repr=False)
@@ -46,6 +46,7 @@ class Job:
     max_retries: int
     timeout: float
     vectors: bool = True
+    redact: Callable[[str], str] | None = None
 
     @property
     def owner_key(self) -> str:
@@ -156,16 +157,21 @@ def shorten(text: str, job: Job) -> str:
 
 def measure(text: str, job: Job) -> Item:
     """Count a text and cut it where the job says so. Raises TokenLimitError for one that is too long."""
-    count = tokens.count_text(text, job.model)
+    sent = text if job.redact is None else job.redact(text)
+    count = tokens.count_text(sent, job.model)
+    if count > job.window and job.too_long == "truncate":
+        # What was cut to fit before may have grown.
+        sent = tokens.cut_text(sent, job.model, job.window)[0]
+        count = job.window
     if count <= job.window:
-        return Item(text, content_hash_of(text), [text], [count])
+        return Item(text, content_hash_of(text), [sent], [count])
     if job.too_long != "chunk":
         raise TokenLimitError(f"The text has {count} tokens; the model takes {job.window}.")
     if count > MAX_TOKENS_PER_REQUEST // 2:
         raise TokenLimitError(
             f"The text has {count} tokens; one that is cut may have {MAX_TOKENS_PER_REQUEST // 2}."
         )
-    pieces, rest = [], text
+    pieces, rest = [], sent
     while rest:
         piece, rest = tokens.cut_text(rest, job.model, job.window)
         pieces.append(piece)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
 from django_chatgpt.adapter import get_adapter
@@ -17,12 +17,12 @@ from django_chatgpt.core.request import Embeddings
 from django_chatgpt.core.retry import retry_delay
 from django_chatgpt.core.vectors import unpack_vector
 from django_chatgpt.database import ahop
-from django_chatgpt.exceptions import InvalidRequestError, PermissionDeniedError
+from django_chatgpt.exceptions import InvalidRequestError
 from django_chatgpt.models import EmbeddingVector
 from django_chatgpt.models.embedding import EmbeddingVectorQuerySet, content_hash_of
 from django_chatgpt.runtime import inline
 from django_chatgpt.runtime.coroutines import aperform
-from django_chatgpt.services import embedder
+from django_chatgpt.services import access, embedder, rates
 from django_chatgpt.services.attempts import Attempt
 from django_chatgpt.services.batches import (
     EmbeddingBatch,
@@ -41,6 +41,8 @@ from django_chatgpt.storage.vectors import Scope, get_backend
 if TYPE_CHECKING:
     from numpy import float32
     from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 MAX_FOUND: Final = 10_000
 MAX_MODEL_NAME: Final = 200
@@ -94,12 +96,11 @@ class EmbeddingService:
         So are those that a failure of the provider leaves without a vector; raises that failure if no text
         has one. Called again, only what is missing is sent.
         """
-        batch: EmbeddingBatch = inline.result(_driven(embedder.embed(self._job(texts, **options))))
-        return batch
+        return run(self.prepare_batch(texts, **options))
 
     async def acreate_embeddings_batch(self, texts: Sequence[str], **options: Any) -> EmbeddingBatch:
         """Like `create_embeddings_batch`, in a coroutine."""
-        return await aperform(embedder.embed(await ahop(partial(self._job, texts, **options))))
+        return await arun(await ahop(partial(self.prepare_batch, texts, **options)))
 
     def similarity_search(self, query: str, top_k: int = 10, **options: Any) -> list[SearchResult]:
         """The stored texts nearest to `query`, the nearest first, those equally near in a fixed order.
@@ -108,17 +109,20 @@ class EmbeddingService:
         have), offset (so many are left out, for the next page), model, dimensions, within (a queryset of
         EmbeddingVector; no other row is found). Raises any AIServiceError.
         """
-        found: list[SearchResult] = inline.result(_driven(self._search(query, top_k, **options)))
-        return found
+        return run(self.prepare_search(query, top_k, **options))
 
     async def asimilarity_search(self, query: str, top_k: int = 10, **options: Any) -> list[SearchResult]:
         """Like `similarity_search`, in a coroutine."""
-        return await aperform(self._search(query, top_k, **options))
+        return await arun(await ahop(partial(self.prepare_search, query, top_k, **options)))
 
-    def _search(
+    def prepare_batch(self, texts: Sequence[str], **options: Any) -> Generator[Effect, Any, EmbeddingBatch]:
+        """The steps of `create_embeddings_batch`, after everything that may refuse it."""
+        return embedder.embed(self._job(texts, **options))
+
+    def prepare_search(
         self,
         query: str,
-        top_k: int,
+        top_k: int = 10,
         *,
         threshold: float | None = None,
         filters: Filters | None = None,
@@ -127,12 +131,12 @@ class EmbeddingService:
         dimensions: int | None = None,
         within: EmbeddingVectorQuerySet | None = None,
     ) -> Generator[Effect, Any, list[SearchResult]]:
+        """The steps of `similarity_search`, after everything that may refuse it."""
         _check_search(query, top_k, threshold, filters, offset)
-        job: Job = yield Db(partial(self._job, [query], model=model, dimensions=dimensions))
-        vector = yield from _query_vector(job)
-        scope = Scope(job.owner_key, job.model, len(vector))
+        job = self._job([query], model=model, dimensions=dimensions)
 
-        def found() -> list[SearchResult]:
+        def found(vector: NDArray[float32]) -> list[SearchResult]:
+            scope = Scope(job.owner_key, job.model, len(vector))
             rows = within
             if filters:
                 narrowed = storage.narrowed(scope, filters)
@@ -149,8 +153,7 @@ class EmbeddingService:
                 if (row := texts.get(hit.id)) is not None
             ]
 
-        results: list[SearchResult] = yield Db(found)
-        return results
+        return _search(job, found)
 
     def _job(
         self,
@@ -164,19 +167,18 @@ class EmbeddingService:
         vectors: bool = True,
     ) -> Job:
         """What is to be done, checked. `vectors=False` leaves them in the database until they are read."""
-        adapter = get_adapter()
-        if not adapter.may_use(self.user):
-            raise PermissionDeniedError()
-        model = model or conf.embedding_model
+        access.require(self.user)
+        model = access.choose_embedding_model(self.user, model)
         _check_texts(texts)
         _check_options(model, dimensions, metadata, len(texts))
         if truncate and chunk:
             raise InvalidRequestError(fields={"chunk": "can't be had together with truncate."})
+        rates.admit(self.user)
         too_long: TooLong = "truncate" if truncate else "chunk" if chunk else "error"
         return Job(
             texts=list(texts),
             user_id=None if self.user is None else self.user.pk,
-            endpoint=adapter.endpoint(self.user),
+            endpoint=access.account_of(self.user).endpoint,
             model=model,
             dimensions=dimensions,
             metadata=metadata,
@@ -185,7 +187,27 @@ class EmbeddingService:
             max_retries=conf.max_retries,
             timeout=float(conf.timeout),
             vectors=vectors,
+            redact=get_adapter().redactor,
         )
+
+
+def run(steps: Generator[Effect, Any, T], *, release: bool = False) -> T:
+    """Run prepared steps here; `release` gives the database connection back while the provider works."""
+    world = inline.InlineWorld(release=release)
+    return inline.result(inline.drive(steps, world, on_leave=inline.cancelled))
+
+
+async def arun(steps: Generator[Effect, Any, T]) -> T:
+    """Run prepared steps in the calling coroutine."""
+    return await aperform(steps)
+
+
+def _search(
+    job: Job, found: Callable[[NDArray[float32]], list[SearchResult]]
+) -> Generator[Effect, Any, list[SearchResult]]:
+    vector = yield from _query_vector(job)
+    results: list[SearchResult] = yield Db(partial(found, vector))
+    return results
 
 
 def _query_vector(job: Job) -> Generator[Effect, Any, NDArray[float32]]:
@@ -214,10 +236,6 @@ def _query_vector(job: Job) -> Generator[Effect, Any, NDArray[float32]]:
             raise answer
         yield Wait(delay)
     raise AssertionError("count() has no end")
-
-
-def _driven(steps: Generator[Effect, Any, Any]) -> Generator[Any, None, Any]:
-    return inline.drive(steps, inline.InlineWorld(), on_leave=inline.cancelled)
 
 
 def _only(batch: EmbeddingBatch) -> EmbeddingVector:
