@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
 
 from django_chatgpt.exceptions import InvalidRequestError, TokenLimitError
 from django_chatgpt.models import AIUsage, EmbeddingVector
@@ -25,6 +28,11 @@ TEXTS = {
     "hounds hunt by day": {"about": "dogs", "page": 1, "wild": False, "a__contains": "x", "it's": "y"},
     "stones": {},
 }
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_kept() -> None:
+    cache.clear()
 
 
 @pytest.fixture
@@ -69,6 +77,30 @@ def test_a_stored_text_is_searched_for_without_asking(
     assert (found.text, found.similarity) == ("stones", pytest.approx(1))
     assert found.similarity <= 1
     assert len(fake_openai.requests) == asked
+
+
+def test_a_query_is_paid_for_once_in_a_while_and_never_shared(
+    colour: Colour, service: EmbeddingService, other_user: User, fake_openai: FakeOpenAI, settings: Settings
+) -> None:
+    asked = len(fake_openai.requests)
+    first, again = (search(colour, service, "what hunts by day") for _ in range(2))
+    assert first == again
+    assert len(fake_openai.requests) == asked + 1
+    search(colour, EmbeddingService(other_user), "what hunts by day")
+    search(colour, service, "what hunts by day", dimensions=8)
+    assert len(fake_openai.requests) == asked + 3
+    settings.OPENAI_ENABLE_CACHING = False
+    search(colour, service, "what hunts by day")
+    assert len(fake_openai.requests) == asked + 4
+
+
+def test_a_cache_that_fails_costs_no_search(
+    colour: Colour, service: EmbeddingService, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = mock.Mock(get=mock.Mock(side_effect=OSError("hunt")), set=mock.Mock(side_effect=OSError("hunt")))
+    with mock.patch("django_chatgpt.services.queries.caches", {"default": broken}):
+        assert len(search(colour, service, "hunt")) == 4
+    assert [record.message.rpartition(": ")[2] for record in caplog.records] == ["OSError"] * 2
 
 
 def test_a_failed_query_is_tried_again(
@@ -130,6 +162,7 @@ def test_only_what_is_shown_is_loaded(service: EmbeddingService) -> None:
             service.similarity_search("stones", top_k=top_k)
         return [query["sql"] for query in seen]
 
+    queries(1)
     assert len(queries(1)) == len(queries(4)) <= 4
     (last,) = queries(1)[-1:]
     assert "content" in last

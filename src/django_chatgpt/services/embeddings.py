@@ -22,11 +22,12 @@ from django_chatgpt.models import EmbeddingVector
 from django_chatgpt.models.embedding import EmbeddingVectorQuerySet, content_hash_of
 from django_chatgpt.runtime import inline
 from django_chatgpt.runtime.coroutines import aperform
-from django_chatgpt.services import access, embedder, rates
+from django_chatgpt.services import access, embedder, queries, rates
 from django_chatgpt.services.attempts import Attempt
 from django_chatgpt.services.batches import (
     EmbeddingBatch,
     FailedText,
+    Item,
     Job,
     Metadata,
     Part,
@@ -214,10 +215,19 @@ def _query_vector(job: Job) -> Generator[Effect, Any, NDArray[float32]]:
     """Steps that embed what is searched for, unless it is among what is stored. It is not stored itself."""
     (query,) = job.texts
     shelf = storage.Shelf(job.owner_key, job.model, job.stored_dimensions)
-    stored = yield Db(partial(storage.find_vector, shelf, content_hash_of(query)))
-    if stored is not None:
-        return unpack_vector(stored)
-    part = Part([(yield Db(partial(measure, query, job)))])
+
+    def look() -> NDArray[float32] | Item:
+        stored = storage.find_vector(shelf, content_hash_of(query))
+        if stored is not None:
+            return unpack_vector(stored)
+        item = measure(query, job)
+        kept = queries.find(queries.key(job, item))
+        return item if kept is None else kept
+
+    found: NDArray[float32] | Item = yield Db(look)
+    if not isinstance(found, Item):
+        return found
+    item, part = found, Part([found])
     for tried in count(1):
         attempt = Attempt(job, part)
         yield Db(attempt.announce)
@@ -227,8 +237,9 @@ def _query_vector(job: Job) -> Generator[Effect, Any, NDArray[float32]]:
             yield Db(partial(attempt.settle, stop.why))
             raise
         if isinstance(answer, Embeddings):
-            yield Db(partial(attempt.settle, "completed", answer=answer))
             vector: NDArray[float32] = answer.vectors[0]
+            yield Db(partial(attempt.settle, "completed", answer=answer))
+            yield Db(partial(queries.keep, queries.key(job, item), vector))
             return vector
         yield Db(partial(attempt.settle, "failed", error=answer))
         delay = retry_delay(answer, tried, job.max_retries, job.timeout)
