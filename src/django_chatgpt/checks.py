@@ -24,6 +24,7 @@ from django_chatgpt.functions.checks import FUNCTION_CHECKS
 UNKNOWN_NAME = "django_chatgpt.W001"
 NO_KEY = "django_chatgpt.W002"
 UNSHARED_CACHE = "django_chatgpt.W003"
+NO_JUDGE = "django_chatgpt.W004"
 
 CHECKS = MappingProxyType(
     {
@@ -34,6 +35,7 @@ CHECKS = MappingProxyType(
         UNKNOWN_NAME: "A name in the settings that begins with OPENAI_ and is no setting.",
         NO_KEY: "No OPENAI_API_KEY, and no OPENAI_ADAPTER that may bring one.",
         UNSHARED_CACHE: "OPENAI_RATE_LIMITS with a default cache that each process has for itself.",
+        NO_JUDGE: "OPENAI_MODERATE_OUTPUT without OPENAI_MODERATION_MODEL, so that answers are not judged.",
         **FUNCTION_CHECKS,
     }
 )
@@ -44,7 +46,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
     """Everything that can be said about the settings without asking anybody else."""
     if app_configs is not None and all(each.name != "django_chatgpt" for each in app_configs):
         return []
-    return [*malformed_values(), *unknown_names(), *missing_key(), *unshared_cache()]
+    return [*malformed_values(), *unknown_names(), *missing_key(), *unshared_cache(), *missing_judge()]
 
 
 def malformed_values() -> Iterator[CheckMessage]:
@@ -81,6 +83,18 @@ def nearest_name(name: str) -> str | None:
     rest = {each.removeprefix("OPENAI_"): each for each in SETTINGS}
     near = get_close_matches(name.removeprefix("OPENAI_"), rest, n=1, cutoff=0.4)
     return rest[near[0]] if near else None
+
+
+def missing_judge() -> Iterator[CheckMessage]:
+    """A warning if answers are to be judged and nobody is named to do it."""
+    wanted, model = SETTINGS["OPENAI_MODERATE_OUTPUT"].read(), SETTINGS["OPENAI_MODERATION_MODEL"].read()
+    if isinstance(wanted, Problem) or isinstance(model, Problem) or not wanted.value or model.value:
+        return
+    yield Warning(
+        "OPENAI_MODERATE_OUTPUT is True and there is no OPENAI_MODERATION_MODEL, so answers are not judged.",
+        hint='Name one, such as "omni-moderation-latest".',
+        id=NO_JUDGE,
+    )
 
 
 def missing_key() -> Iterator[CheckMessage]:

@@ -24,6 +24,8 @@ MALFORMED: dict[str, tuple[object, str]] = {
     "OPENAI_TEMPERATURE": (3, "E003"),
     "OPENAI_TIMEOUT": (None, "E003"),
     "OPENAI_MAX_RETRIES": ("3", "E003"),
+    "OPENAI_BREAKER_FAILURES": (-1, "E003"),
+    "OPENAI_BREAKER_SECONDS": (0, "E003"),
     "OPENAI_CONTEXT_WINDOW": (8192, "E004"),
     "OPENAI_TOKEN_BUFFER": (-1, "E004"),
     "OPENAI_MAX_MESSAGE_CHARS": (0, "E004"),
@@ -32,6 +34,9 @@ MALFORMED: dict[str, tuple[object, str]] = {
     "OPENAI_CONTENT_FILTER": (None, "E006"),
     "OPENAI_ALLOWED_TOPICS": ("tea", "E006"),
     "OPENAI_FORBIDDEN_PATTERNS": (["("], "E006"),
+    "OPENAI_CLASSIFIER_MODEL": (1, "E006"),
+    "OPENAI_MODERATE_OUTPUT": ("yes", "E006"),
+    "OPENAI_FILTER_FAILURE": ("ajar", "E006"),
     "OPENAI_MAX_TOOL_STEPS": (0, "E007"),
     "OPENAI_TOOL_TIMEOUT": (0, "E007"),
     "OPENAI_APPROVAL_TIMEOUT": (0, "E007"),
@@ -151,6 +156,15 @@ class TestMissingKey:
         settings.OPENAI_API_KEY = None
         settings.OPENAI_ADAPTER = "collections.OrderedDict"
         assert check_settings() == []
+
+
+def test_answers_that_nobody_judges(settings: Settings) -> None:
+    settings.OPENAI_MODERATE_OUTPUT = True
+    message = only(check_settings())
+    assert isinstance(message, Warning)
+    assert message.id == "django_chatgpt.W004"
+    settings.OPENAI_MODERATION_MODEL = "omni-moderation-latest"
+    assert check_settings() == []
 
 
 def test_a_check_of_other_apps_says_nothing(settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """What each setting refuses, word for word, where it is used."""
 
+import re
 from decimal import Decimal
 from fractions import Fraction
 
@@ -98,6 +99,10 @@ REFUSED: list[tuple[str, object, str]] = [
     ),
     ("OPENAI_FORBIDDEN_PATTERNS", [""], "[0] is empty, which would forbid every text;"),
     ("OPENAI_FORBIDDEN_PATTERNS", [b"a"], "[0] is of type bytes;"),
+    ("OPENAI_FORBIDDEN_PATTERNS", [re.compile(b"a")], "[0] is of type bytes;"),
+    ("OPENAI_CLASSIFIER_MODEL", True, "is of type bool; it must be None or a text that is not empty."),
+    ("OPENAI_MODERATE_OUTPUT", None, "is None; it must be True or False."),
+    ("OPENAI_FILTER_FAILURE", "ajar", 'is some other text; it must be "closed" or "open".'),
     ("OPENAI_ON_DISCONNECT", "stop", 'is some other text; it must be "continue", "drain" or "cancel".'),
     ("OPENAI_PRICES", [], 'is of type list; it must be a dict such as {"model": {"input": "0.10",'),
     ("OPENAI_PRICES", {"m": "1"}, f"['m'] is of type str; it must be {PRICE}."),

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import regex
 from django.test import override_settings
 from pytest_django import Settings
 
@@ -35,7 +36,10 @@ TABLE: dict[str, tuple[object, object, object]] = {
     "cache_ttl": (3600, 60, 60),
     "content_filter": (True, False, False),
     "allowed_topics": ((), ("tea",), ("tea",)),
-    "forbidden_patterns": ((), ["a+", re.compile("b")], (re.compile("a+"), re.compile("b"))),
+    "forbidden_patterns": ((), ["a+", re.compile("b")], (regex.compile("a+"), regex.compile("b"))),
+    "classifier_model": (None, "gpt-6-nano", "gpt-6-nano"),
+    "moderate_output": (False, True, True),
+    "filter_failure": ("closed", "open", "open"),
     "max_tool_steps": (8, 1, 1),
     "tool_timeout": (30.0, 0.5, 0.5),
     "approval_timeout": (86_400.0, 60, 60.0),

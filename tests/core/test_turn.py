@@ -35,7 +35,7 @@ from django_chatgpt.core.events import (
 from django_chatgpt.core.ids import uuid7
 from django_chatgpt.core.messages import FunctionCall, FunctionResult, TokenUsage
 from django_chatgpt.core.request import CallFragment, Delta, Endpoint, ModelRequest
-from django_chatgpt.core.spec import Attempt, Ending, Plan, Resumed, Settled, TurnSpec
+from django_chatgpt.core.spec import Attempt, Ending, Judgement, Plan, Resumed, Settled, TurnSpec
 from django_chatgpt.core.turn import FINISH_AGAIN_SECONDS, run_turn
 from django_chatgpt.exceptions import (
     AIServiceError,
@@ -61,6 +61,16 @@ class Store:
     finish_error: Exception | None = None
     guarded: frozenset[str] = frozenset()
     refusals: list[AIServiceError | None] = field(default_factory=list)
+    judgements: list[Judgement] = field(default_factory=list)
+
+    def note(self, judgement: Judgement) -> None:
+        self.judgements.append(judgement)
+
+    def admit(self, asked: Attempt | None, next_id: UUID) -> bool:
+        if asked is not None:
+            self.attempts.append(asked)
+        self.log.append(("admit",))
+        return self.go_on.pop(0) if self.go_on else True
 
     @property
     def refusal(self) -> AIServiceError | None:

@@ -60,6 +60,7 @@ STATUS: Mapping[str, int] = {
     "provider_rate_limited": 503,
     "provider_quota": 503,
     "interrupted": 503,
+    "filter_unavailable": 503,
     "not_configured": 503,
     "provider_timeout": 504,
     "function_timeout": 504,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal, InvalidOperation
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from django.utils.module_loading import import_string
@@ -142,17 +142,40 @@ def _url(raw: object) -> str:
 url = Form("str", "an http or https URL without user, password, query and fragment", _url)
 
 
-def _pattern(raw: object) -> re.Pattern[str]:
-    if isinstance(raw, re.Pattern) and isinstance(raw.pattern, str):
-        return raw
+class Pattern(Protocol):
+    """A compiled pattern of the module regex, which unlike re's can be told when to stop."""
+
+    @property
+    def pattern(self) -> str: ...
+
+    @property
+    def flags(self) -> int: ...
+
+    def search(self, string: str, *, timeout: float, concurrent: bool) -> object: ...
+
+
+FLAGS = ("ASCII", "DOTALL", "IGNORECASE", "MULTILINE", "VERBOSE")
+
+
+def _pattern(raw: object) -> Pattern:
+    # Imported late, since it takes a while and most sites forbid no pattern.
+    import regex
+
+    flags = 0
+    if isinstance(raw, re.Pattern):
+        for name in FLAGS:
+            if raw.flags & getattr(re, name):
+                flags |= getattr(regex, name)
+        raw = raw.pattern
     if not isinstance(raw, str):
         of_wrong_type(raw)
     if not raw:
         refuse("is empty, which would forbid every text")
     try:
-        return re.compile(raw)
-    except (re.error, OverflowError, RecursionError):
+        compiled: Pattern = regex.compile(raw, flags)
+    except (regex.error, OverflowError, RecursionError):
         refuse("does not compile")
+    return compiled
 
 
 pattern = Form("str", "a regular expression as re.compile takes it", _pattern)

@@ -29,6 +29,7 @@ from django_chatgpt.exceptions import NotConfiguredError
 Dialect = Literal["responses", "chat"]
 DialectChoice = Literal["auto", "responses", "chat"]
 OnDisconnect = Literal["continue", "drain", "cancel"]
+FilterFailure = Literal["closed", "open"]
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 DEFAULT_HOST = "api.openai.com"
@@ -149,6 +150,19 @@ class Content(Family, check_id="django_chatgpt.E006"):
         list_of(pattern, allowed="a list of regular expressions"),
         [],
         "Text in which one of these is found is refused.",
+    )
+    classifier_model = Setting(
+        unless_blank(text),
+        None,
+        "The model that says whether a question is about an allowed topic; None is the one that answers.",
+    )
+    moderate_output = Setting(
+        flag, False, "Whether OPENAI_MODERATION_MODEL judges answers, too, before they are shown."
+    )
+    filter_failure: Setting[FilterFailure] = Setting(
+        choice("closed", "open"),
+        "closed",
+        "Whether text that can't be checked, as the check fails or takes too long, is refused or let pass.",
     )
 
 

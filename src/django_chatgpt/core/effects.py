@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from django_chatgpt.core.messages import FunctionCall
-from django_chatgpt.core.request import EmbeddingRequest, Endpoint, ModelRequest
+from django_chatgpt.core.request import EmbeddingRequest, Endpoint, ModelRequest, ModerationRequest
 
 
 class Stopped(Exception):
@@ -85,6 +85,14 @@ class Embed:
 
 
 @dataclass(frozen=True, slots=True)
+class Moderate:
+    """Have the provider judge texts. Answers a Verdict; `renewal` is as that of OpenStream."""
+
+    request: ModerationRequest
+    renewal: Callable[[], Callable[[], object] | None] = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class CallFunctions:
     """Run functions of the site, side by side. Answers a list of FunctionResult in the order of the calls."""
 
@@ -125,6 +133,7 @@ EFFECTS = (
     OpenChunks,
     ReadChunk,
     Embed,
+    Moderate,
     CallFunctions,
     Db,
     Checkpoint,
@@ -138,6 +147,7 @@ Effect = (
     | OpenChunks
     | ReadChunk
     | Embed
+    | Moderate
     | CallFunctions
     | Db
     | Checkpoint

@@ -48,6 +48,26 @@ class ModelRequest:
     timeout: float = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class ModerationRequest:
+    """Texts that the provider shall judge. `timeout` is in seconds and counts silence."""
+
+    endpoint: Endpoint
+    model: str
+    texts: tuple[str, ...]
+    timeout: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the provider says of texts taken together; `categories` are those it objects to."""
+
+    flagged: bool
+    categories: tuple[str, ...] = ()
+    model: str = ""
+    request_id: str = ""
+
+
 @dataclass(slots=True)
 class CallFragment:
     """A piece of a function call; pieces of one call share an index."""

@@ -7,23 +7,25 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from django_chatgpt.core.messages import FunctionCall, FunctionResult, TokenUsage
 from django_chatgpt.core.reply import Reply
-from django_chatgpt.core.request import ModelRequest
+from django_chatgpt.core.request import Endpoint, ModelRequest, ModerationRequest, Verdict
 from django_chatgpt.core.window import Window
 from django_chatgpt.exceptions import AIServiceError
 
 Status = Literal["completed", "failed", "cancelled", "interrupted", "awaiting_approval"]
+Refused = Literal["", "question", "answer"]
 
 
 @dataclass(slots=True)
 class Attempt:
     """One call of the provider, as the ledger will know it. Times are seconds on the turn's clock.
 
-    `asked` is False of one that was announced and never made, as the turn was stopped before.
+    `asked` is False of one that was announced and never made, as the turn was stopped before. `passed` is
+    how many characters of the text may be shown, None where it is not held back.
     """
 
     id: UUID
@@ -36,6 +38,17 @@ class Attempt:
     ended: float | None = None
     outcome: str = "running"
     error: AIServiceError | None = None
+    passed: int | None = None
+
+    @property
+    def text(self) -> str:
+        """The text that may be shown."""
+        return self.reply.text if self.passed is None else self.reply.text[: self.passed]
+
+    @property
+    def withheld(self) -> str:
+        """The text that may not be shown."""
+        return "" if self.passed is None else self.reply.text[self.passed :]
 
     @property
     def latency_ms(self) -> int | None:
@@ -47,11 +60,53 @@ class Attempt:
 
 
 @dataclass(slots=True)
+class Judgement:
+    """One call of the provider's moderation, as the ledger will know it."""
+
+    id: UUID
+    of: Literal["question", "answer"]
+    request: ModerationRequest
+    started: float
+    ended: float = 0.0
+    outcome: str = "completed"
+    verdict: Verdict | None = None
+    error: AIServiceError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What the site has texts judged for by somebody else. `timeout` is in seconds and counts silence.
+
+    `fails_open`: what can't be judged may pass. Questions are judged before the model is asked, answers
+    while they come, if `answers` says so.
+    """
+
+    endpoint: Endpoint
+    moderation_model: str | None = None
+    answers: bool = False
+    topics: tuple[str, ...] = ()
+    topic_model: str = ""
+    fails_open: bool = False
+    timeout: float = 10.0
+
+    @property
+    def rules(self) -> list[Any]:
+        """What tells two screens apart, as JSON."""
+        return [self.moderation_model, self.answers, self.topics, self.topic_model, self.fails_open]
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether answers are judged before they are shown."""
+        return self.answers and self.moderation_model is not None
+
+
+@dataclass(slots=True)
 class Ending:
     """How a turn ended. `attempt` is the one that was still open, None if all are settled.
 
     `settled` is None if the ending could not be stored; `seconds` is how long it took since it began or went
     on, `model` the one asked last.
+    `refused` is what the content filter did not let pass, or had not let pass yet.
     """
 
     status: Status
@@ -61,6 +116,7 @@ class Ending:
     settled: Settled | None = None
     seconds: float = 0.0
     model: str = ""
+    refused: Refused = ""
 
 
 @dataclass(slots=True)
@@ -94,6 +150,15 @@ class TurnStore(Protocol):
     @property
     def refusal(self) -> AIServiceError | None:
         """Why the attempt that was announced last must not be made, None if it may be."""
+
+    def note(self, judgement: Judgement) -> None:
+        """Remember a judgement, to be kept with what is kept next. This one is no hop."""
+
+    def admit(self, asked: Attempt | None, next_id: UUID) -> bool:
+        """Keep that the question has passed. False: somebody asked to stop.
+
+        `asked` is the attempt that the model's own judgement took: settle it and announce the next.
+        """
 
     def retry(self, failed: Attempt, next_id: UUID, model: str) -> None:
         """Settle an attempt that gave no answer and announce the next, of `model`."""
@@ -135,7 +200,8 @@ class TurnSpec:
     `renew_after` is how many seconds may pass in silence before the lease is renewed. `resumed` is there if
     the turn has rested: it goes on with these calls, at step `first_step`. `check` tells what is wrong with
     a whole answer, None if nothing is; the model gets one chance to mend it. `window` is what the messages
-    of every step have to fit into, as those of `request` do; None: whatever there is.
+    of every step have to fit into, as those of `request` do; None: whatever there is. `screen` is there if
+    questions or answers are to be judged first.
     """
 
     turn_id: UUID
@@ -151,6 +217,7 @@ class TurnSpec:
     first_step: int = 0
     resumed: Resumed | None = None
     check: Callable[[str], str | None] | None = None
+    screen: Screen | None = None
     control: TurnControl = field(default_factory=TurnControl)
     clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random

@@ -47,7 +47,8 @@ from django_chatgpt.core.messages import FunctionCall, FunctionResult
 from django_chatgpt.core.reply import Reply
 from django_chatgpt.core.request import Delta, ModelRequest
 from django_chatgpt.core.retry import Chain
-from django_chatgpt.core.spec import Attempt, Ending, Plan, Settled, TurnSpec
+from django_chatgpt.core.screening import Judge, topic_request
+from django_chatgpt.core.spec import Attempt, Ending, Plan, Refused, Settled, TurnSpec
 from django_chatgpt.core.window import Transcript
 from django_chatgpt.exceptions import (
     AIServiceError,
@@ -75,12 +76,34 @@ class _Run:
         self.attempt: Attempt | None = None
         self.announced = spec.resumed is None
         self.stream_open = False
+        self.judge: Judge | None = None
+        if spec.screen is not None:
+            self.judge = Judge(
+                spec.screen,
+                spec.store.note,
+                partial(_renewal, self),
+                spec.clock,
+                question=spec.resumed is None,
+            )
         self.call_ids = {
             call["id"] for message in spec.request.messages for call in message.get("tool_calls", ())
         }
         self._seq = 0
         self._saved_text = 0
         self._saved_at = spec.clock()
+
+    @property
+    def refused(self) -> Refused:
+        return "" if self.judge is None else self.judge.refused
+
+    @property
+    def holds_back(self) -> bool:
+        return self.spec.screen is not None and self.spec.screen.holds_back
+
+    @property
+    def text(self) -> str:
+        """The text so far of the answer, as far as it may be shown."""
+        return "" if self.attempt is None or self.refused == "question" else self.attempt.text
 
     def number(self, event: _Event) -> _Event:
         self._seq += 1
@@ -96,6 +119,8 @@ class _Run:
             started=self.clock(),
             reply=Reply(self.next_attempt_id.hex[-12:], frozenset(self.call_ids)),
         )
+        if self.holds_back:
+            self.attempt.passed = 0
         self.announced = False
         self._saved_text = 0
         return self.attempt
@@ -133,6 +158,7 @@ def run_turn(spec: TurnSpec) -> Generator[Effect | TurnEvent, Any, Ending]:
         ending = Ending("failed", "error", error=_unforeseen(error))
     if run.stream_open:
         yield CloseStream()
+    ending.refused = run.refused
     if ending.status != "awaiting_approval":
         ending.attempt = _close_attempt(run, ending)
         ending, settled = yield from _finish(run, ending)
@@ -184,6 +210,8 @@ def _answer(run: _Run) -> Generator[Effect | TurnEvent, Any, str]:
     """Step until the model answers without calling a function. Returns the reason it ended for."""
     spec = run.spec
     transcript = Transcript(spec.request.messages, spec.window)
+    if run.judge is not None and run.refused == "question":
+        yield from _judge_question(run, run.judge)
     if spec.resumed is not None:
         results = yield from _make_calls(run, spec.resumed.now, spec.resumed.refused)
         yield from _save_results(run, results)
@@ -225,6 +253,23 @@ def _answer(run: _Run) -> Generator[Effect | TurnEvent, Any, str]:
         yield from _save_results(run, results)
         transcript.add(reply.as_message(), *(result.as_message() for result in results))
     raise AssertionError("count() has no end")
+
+
+def _judge_question(run: _Run, judge: Judge) -> _Steps:
+    """Have the question judged before the model is to answer it. Raises ContentFilterError."""
+    spec, screen = run.spec, judge.screen
+    yield from judge.question(spec.request.messages[-1]["content"])
+    asked: Attempt | None = None
+    if screen.topics:
+        asked = run.begin_attempt(spec.request)
+        asked.request = topic_request(screen, spec.request)
+        yield from judge.topic(asked)
+    next_id = run.next_attempt_id if asked is None else uuid7()
+    go_on = yield Db(partial(spec.store.admit, asked, next_id))
+    judge.refused = ""
+    run.attempt, run.next_attempt_id, run.announced = None, next_id, go_on or asked is None
+    if not go_on:
+        raise Stopped("cancelled")
 
 
 def _make_calls(
@@ -290,7 +335,10 @@ def _read(run: _Run, attempt: Attempt) -> _Steps:
         if delta.shows:
             if attempt.first_shown is None:
                 attempt.first_shown = run.clock()
-            if delta.text:
+            if run.holds_back:
+                yield from _release(run, attempt, whole=bool(delta.calls))
+                length = len(attempt.text)
+            elif delta.text:
                 length += len(delta.text)
                 yield run.number(Content(content=delta.text))
             for fragment in delta.calls:
@@ -300,9 +348,19 @@ def _read(run: _Run, attempt: Attempt) -> _Steps:
                 if fragment.arguments:
                     yield run.number(CallArguments(call_id=call_id, arguments=fragment.arguments))
         if run.checkpoint_due(run.clock(), length):
-            yield from _checkpoint(run, reply.text)
+            yield from _checkpoint(run, attempt.text)
+    if run.holds_back:
+        yield from _release(run, attempt, whole=True)
     if reply.finish_reason is None:
         raise ProviderProtocolError()
+
+
+def _release(run: _Run, attempt: Attempt, *, whole: bool) -> _Steps:
+    """Show what may be shown of an answer that is held back."""
+    assert run.judge is not None
+    text = yield from run.judge.answer(attempt, whole=whole)
+    if text:
+        yield run.number(Content(content=text))
 
 
 def _checkpoint(run: _Run, text: str) -> _Steps:
@@ -325,8 +383,9 @@ def _keep(run: _Run, text: str) -> None:
 
 
 def _renewal(run: _Run) -> Callable[[], None] | None:
-    """What is due while the provider has not accepted yet."""
-    return partial(_keep, run, "") if run.checkpoint_due(run.clock(), 0) else None
+    """What is due while the provider is waited for."""
+    text = run.text
+    return partial(_keep, run, text) if run.checkpoint_due(run.clock(), len(text)) else None
 
 
 def _wait(run: _Run, seconds: float) -> _Steps:

@@ -14,6 +14,7 @@ from django_chatgpt.providers.completions import (
     stream_completion,
 )
 from django_chatgpt.providers.embeddings import acreate_embeddings, create_embeddings
+from django_chatgpt.providers.moderation import amoderate, moderate
 from django_chatgpt.providers.streams import AsyncStream, SyncStream, aopen_stream, open_stream
 
 __all__ = [
@@ -25,10 +26,12 @@ __all__ = [
     "SyncStream",
     "acreate_completion",
     "acreate_embeddings",
+    "amoderate",
     "aopen_stream",
     "astream_completion",
     "create_completion",
     "create_embeddings",
+    "moderate",
     "open_stream",
     "stream_completion",
 ]

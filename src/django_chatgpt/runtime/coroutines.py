@@ -19,6 +19,7 @@ from django_chatgpt.core.effects import (
     Db,
     Effect,
     Embed,
+    Moderate,
     OpenChunks,
     OpenStream,
     ReadChunk,
@@ -102,6 +103,8 @@ class TaskWorld:
                 self._chunks = await self._providers.astream_completion(endpoint, body, timeout=timeout)
             case Embed(requests):
                 return await asyncio.gather(*map(self._embedded, requests))
+            case Moderate(request, renewal):
+                return await self._moderate(self._providers.amoderate(request), renewal)
             case CallFunctions(calls):
                 assert self._functions is not None
                 return await self._functions.acall(calls)
@@ -115,6 +118,20 @@ class TaskWorld:
         except AIServiceError as error:
             return error
         return vectors
+
+    async def _moderate(
+        self, judging: Coroutine[Any, Any, T], renewal: Callable[[], Callable[[], object] | None]
+    ) -> T:
+        """Wait for a verdict and do meanwhile what is due."""
+        task = asyncio.ensure_future(judging)
+        try:
+            while not (await asyncio.wait({task}, timeout=CHECKPOINT_SECONDS))[0]:
+                due = renewal()
+                if due is not None:
+                    await self._hop(due)
+        finally:
+            task.cancel()
+        return task.result()
 
     async def _hop(self, function: Callable[[], Any]) -> Any:
         if self._turn is not None:

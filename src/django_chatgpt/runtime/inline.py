@@ -20,6 +20,7 @@ from django_chatgpt.core.effects import (
     Db,
     Effect,
     Embed,
+    Moderate,
     OpenChunks,
     OpenStream,
     ReadChunk,
@@ -82,6 +83,11 @@ class InlineWorld:
                 self._close()
             case Embed(requests):
                 return self._embed(requests)
+            case Moderate(request, renewal):
+                judging = _in_a_thread(partial(self._providers.moderate, request))
+                while not wait({judging}, timeout=CHECKPOINT_SECONDS).done:
+                    self._renew(renewal)
+                return judging.result()
             case CallFunctions(calls):
                 assert self._functions is not None
                 return self._functions.call(calls)
@@ -117,7 +123,7 @@ class InlineWorld:
 
 
 #: Effects that may take long and show nothing meanwhile.
-SLOW = (OpenStream, CallFunctions)
+SLOW = (OpenStream, Moderate, CallFunctions)
 
 
 def _in_a_thread(function: Callable[[], Any]) -> Future[Any]:

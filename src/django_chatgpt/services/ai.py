@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from itertools import chain
@@ -14,13 +14,25 @@ from pydantic import ValidationError
 from django_chatgpt.conf import conf
 from django_chatgpt.core.events import TurnEvent
 from django_chatgpt.core.messages import TokenUsage
+from django_chatgpt.core.request import ModelRequest
 from django_chatgpt.database import ahop
-from django_chatgpt.exceptions import InvalidRequestError
+from django_chatgpt.exceptions import ContentFilterError, InvalidRequestError
 from django_chatgpt.models import AIConfiguration, AIConversation, AITurn
 from django_chatgpt.runtime import inline
 from django_chatgpt.runtime.coroutines import adrive, aperform
 from django_chatgpt.runtime.tasks import TurnTask
-from django_chatgpt.services import access, caching, chat, completions, follow, prices, rates, tokens
+from django_chatgpt.services import (
+    access,
+    caching,
+    chat,
+    completions,
+    follow,
+    moderation,
+    patterns,
+    prices,
+    rates,
+    tokens,
+)
 from django_chatgpt.services.forms import Form, Model, Reading
 from django_chatgpt.services.results import Fold, Snapshot, fold
 from django_chatgpt.services.types import AIResponse, ChatMessage
@@ -188,6 +200,19 @@ class AIService:
             raise InvalidRequestError("The options must be JSON.")
         return key
 
+    def validate_content(self, text: str) -> None:
+        """Check a text as a question is checked: patterns, moderation, topics, as far as they are set.
+
+        Raises ContentFilterError if it may not be sent; its code is `filter_unavailable` if that could not
+        be found out and OPENAI_FILTER_FAILURE is "closed". What the check took is in the ledger.
+        """
+        steps = self._validation(text)
+        inline.result(inline.drive(steps, inline.InlineWorld(), on_leave=inline.cancelled))
+
+    async def avalidate_content(self, text: str) -> None:
+        """Like `validate_content`, in a coroutine."""
+        await aperform(await ahop(partial(self._validation, text)))
+
     def count_tokens(self, text: str | Messages, model: str | None = None) -> int:
         """How many tokens a text, or a list of messages, is for the model; counted without any network."""
         model = model or self._model
@@ -226,6 +251,17 @@ class AIService:
         )
         return chat.begin(ask)
 
+    def _validation(self, text: str) -> Generator[Any, Any, None]:
+        access.require(self.user)
+        chat.check_text(text)
+        _refuse_forbidden([text])
+        request = ModelRequest(
+            endpoint=access.account_of(self.user).endpoint,
+            model=access.choose_model(self.user, None, self.configuration),
+            messages=access.redacted([{"role": "user", "content": text}]),
+        )
+        return moderation.judge_question(request, moderation.screen_for(request), self._user_id)
+
     def _completion(
         self,
         messages: Messages,
@@ -235,6 +271,7 @@ class AIService:
     ) -> completions.Completion:
         access.require(self.user)
         rates.admit(self.user)
+        _refuse_forbidden(_asked(messages))
         return self._request(messages, functions, options, stream)
 
     def _request(
@@ -263,6 +300,7 @@ class AIService:
             fallbacks=access.allowed_of(self.user, conf.fallback_models),
             timeout=float(conf.timeout),
             tenant=account.tenant,
+            screen=moderation.screen_for(ModelRequest(account.endpoint, model, ())),
         )
 
 
@@ -299,6 +337,18 @@ def _events(events: Generator[TurnEvent | None, None, Any]) -> Generator[TurnEve
                 yield event
     finally:
         events.close()
+
+
+def _asked(messages: Messages) -> Iterator[str]:
+    """What the user has said in messages as a caller gave them."""
+    for line in _wire(messages):
+        if line["role"] == "user" and "content" in line:
+            yield line["content"]
+
+
+def _refuse_forbidden(texts: Iterable[str]) -> None:
+    if patterns.find_forbidden(texts) is not None:
+        raise ContentFilterError()
 
 
 def _wire(messages: Messages) -> list[Any]:

@@ -20,7 +20,7 @@ from django_chatgpt.exceptions import (
 from django_chatgpt.functions import function_registry
 from django_chatgpt.functions.calls import FunctionBox
 from django_chatgpt.models import AIConfiguration, AIFunctionCall, AIMessage, AITurn
-from django_chatgpt.services import access, chat, context
+from django_chatgpt.services import access, chat, context, moderation
 from django_chatgpt.services.functions import as_text
 from django_chatgpt.services.sweeper import sweep
 from django_chatgpt.storage import calls as storage
@@ -177,6 +177,7 @@ def _prepare(turn: AITurn, box: FunctionBox, rules: chat.Rules) -> chat.Prepared
             now=[_as_call(each) for each in agreed],
             refused=[_refusal(each) for each in unanswered if each.status != Status.RUNNING],
         ),
+        screen=moderation.screen_for(request),
     )
 
 

@@ -55,6 +55,7 @@ def cache_key(completion: Completion) -> str | None:
         "tenant": completion.tenant,
         "endpoint": [endpoint.base_url, endpoint.organization, endpoint.dialect, endpoint.api_key],
         "body": completion.body,
+        "screen": None if completion.screen is None else completion.screen.rules,
     }
     try:
         canonical = json.dumps(shaping, sort_keys=True, separators=(",", ":"), allow_nan=False)

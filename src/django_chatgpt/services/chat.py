@@ -24,15 +24,15 @@ from django_chatgpt.conf import DEFAULT_BASE_URL, OnDisconnect, conf
 from django_chatgpt.core.events import TurnEvent
 from django_chatgpt.core.messages import Message, TokenUsage
 from django_chatgpt.core.request import Endpoint, ModelRequest
-from django_chatgpt.core.spec import Ending, Resumed, TurnSpec
+from django_chatgpt.core.spec import Ending, Resumed, Screen, TurnSpec
 from django_chatgpt.core.window import Window
 from django_chatgpt.database import ahop
-from django_chatgpt.exceptions import InvalidRequestError, NotFoundError
+from django_chatgpt.exceptions import ContentFilterError, InvalidRequestError, NotFoundError
 from django_chatgpt.functions.calls import Function, FunctionBox
 from django_chatgpt.models import AIConfiguration, AITurn
 from django_chatgpt.runtime import inline
 from django_chatgpt.runtime.tasks import TurnTask, opened
-from django_chatgpt.services import access, context, observed, rates, tokens
+from django_chatgpt.services import access, context, moderation, observed, patterns, rates, tokens
 from django_chatgpt.services.forms import Form
 from django_chatgpt.services.sweeper import sweep
 from django_chatgpt.services.turns import FREE, TurnLog
@@ -95,7 +95,8 @@ def begin(ask: Ask) -> Prepared | AITurn:
 
     Returns the earlier turn where the idempotency key has opened one already. Raises
     PermissionDeniedError, InvalidRequestError, RateLimitedError, NotFoundError, ConflictError,
-    NotConfiguredError, TokenLimitError.
+    NotConfiguredError, TokenLimitError, and ContentFilterError when a question with a forbidden pattern is
+    stored.
     """
     # The SDK takes a second to import. The first question of a process waits for it here; no event loop does.
     import_module("django_chatgpt.providers")
@@ -103,6 +104,8 @@ def begin(ask: Ask) -> Prepared | AITurn:
     check_text(ask.text)
     if (repeated := admit(ask)) is not None:
         return repeated
+    forbidden = patterns.find_forbidden([ask.text])
+    refusal = None if forbidden is None else ContentFilterError()
     configuration = ask.configuration or find_configuration(ask.configuration_id)
     if ask.conversation_id is not None:
         own = storage.configuration_of(ask.conversation_id, ask.user_id)
@@ -118,6 +121,7 @@ def begin(ask: Ask) -> Prepared | AITurn:
     question_tokens = tokens.count_text(ask.text, tokens.ANY_MODEL)
     window = context.window_of(request, box.schemas, system)
     context.check_question(window, question_tokens, request.model)
+    screen = moderation.screen_for(request)
     opened = storage.open_turn(
         storage.Question(
             user_id=ask.user_id,
@@ -131,12 +135,17 @@ def begin(ask: Ask) -> Prepared | AITurn:
             idempotency_key=ask.idempotency_key,
             fingerprint=ask.fingerprint if ask.idempotency_key else "",
             options=kept_options(request, ask, configuration, account.tenant),
+            admitted=screen is None and refusal is None,
+            refusal=refusal,
+            refused_by=forbidden or "",
         ),
         request.model,
         sweep,
     )
     if isinstance(opened, AITurn):
         return opened
+    if refusal is not None:
+        raise refusal
     box.conversation_id, box.turn_id = opened.conversation_id, opened.turn_id
     return prepare(
         replace(request, messages=(*system, *opened.history)),
@@ -149,6 +158,7 @@ def begin(ask: Ask) -> Prepared | AITurn:
         attempt_id=opened.attempt_id,
         window=replace(window, used=opened.used),
         check=ask.form.check if ask.form is not None else None,
+        screen=screen,
     )
 
 
@@ -199,6 +209,7 @@ def prepare(
     first_step: int = 0,
     resumed: Resumed | None = None,
     check: Callable[[str], str | None] | None = None,
+    screen: Screen | None = None,
 ) -> Prepared:
     """Everything that driving a stored turn needs."""
     box.redact = get_adapter().redactor
@@ -229,6 +240,7 @@ def prepare(
         first_step=first_step,
         resumed=resumed,
         check=check,
+        screen=screen,
     )
     observed.begun(turn_id, conversation_id, user_id, request.model, resumed=resumed is not None)
     return Prepared(spec, box, rules.on_disconnect)

@@ -24,10 +24,12 @@ from django_chatgpt.core.effects import (
 from django_chatgpt.core.ids import uuid7
 from django_chatgpt.core.messages import FunctionCall, TokenUsage, storable
 from django_chatgpt.core.reply import MAX_NAME, MAX_TIER, MAX_TOKENS
-from django_chatgpt.core.request import Endpoint
+from django_chatgpt.core.request import Endpoint, ModelRequest
 from django_chatgpt.core.retry import Chain
+from django_chatgpt.core.screening import CONTEXT, WINDOW, Judge
+from django_chatgpt.core.spec import Screen
 from django_chatgpt.exceptions import AIServiceError, ProviderProtocolError
-from django_chatgpt.services import billing, breakers, observed, prices
+from django_chatgpt.services import billing, breakers, moderation, observed, prices
 from django_chatgpt.storage import ledger
 from django_chatgpt.storage.ledger import Bill
 
@@ -46,6 +48,18 @@ class Completion:
     timeout: float
     fallbacks: Sequence[str] = ()
     tenant: str = ""
+    screen: Screen | None = None
+
+    def judge(self) -> Generator[Effect, Any, None]:
+        """Steps that have the user's texts judged first. Raises ContentFilterError."""
+        if self.screen is not None:
+            said: list[Any] = [
+                {"role": line["role"], "content": line["content"]}
+                for line in self.body["messages"]
+                if line["role"] in ("user", "assistant") and line.get("content")
+            ]
+            request = ModelRequest(self.endpoint, str(self.body["model"]), said)
+            yield from moderation.judge_question(request, self.screen, self.user_id)
 
     def chain(self) -> tuple[list[str], Chain]:
         """The models to ask, and what says when to ask which."""
@@ -158,6 +172,7 @@ class _Try:
 
 def complete(completion: Completion) -> Generator[Effect, Any, ChatCompletion]:
     """Steps that get one whole answer."""
+    yield from completion.judge()
     models, chain = completion.chain()
     while True:
         attempt = _Try(completion, models[0])
@@ -177,12 +192,52 @@ def complete(completion: Completion) -> Generator[Effect, Any, ChatCompletion]:
             error = attempt.misread()
         else:
             yield Db(partial(attempt.settle, "completed"))
+            text = "".join(attempt.text)
+            yield from moderation.judge_answer(text, completion.screen, completion.user_id)
             return answer
         yield from _give_up_or_wait(attempt, error, chain)
 
 
 def stream(completion: Completion) -> Generator[Effect | ChatCompletionChunk, Any, None]:
     """Steps that get one answer in chunks, which they yield between their effects."""
+    yield from completion.judge()
+    screen = completion.screen
+    if screen is not None and screen.holds_back:
+        yield from moderation.judged(
+            lambda judge: _stream(completion, HeldChunks(judge)), screen, completion.user_id
+        )
+    else:
+        yield from _stream(completion)
+
+
+class HeldChunks:
+    """Chunks of an answer that are passed on once what they say is judged."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+        self._chunks: list[ChatCompletionChunk] = []
+        self._text = ""
+        self._passed = 0
+
+    def add(self, chunk: ChatCompletionChunk) -> Generator[Effect | ChatCompletionChunk, Any, None]:
+        """Hold one more; gives those that have waited, once it is time. Raises ContentFilterError."""
+        self._chunks.append(chunk)
+        self._text += "".join(_texts_of(chunk))
+        if len(self._text) - self._passed >= WINDOW:
+            yield from self.release()
+
+    def release(self) -> Generator[Effect | ChatCompletionChunk, Any, None]:
+        """Have what is held judged, and give it. Raises ContentFilterError."""
+        if len(self._text) > self._passed:
+            yield from self._judge.check(self._text[max(0, self._passed - CONTEXT) :], "answer")
+            self._passed = len(self._text)
+        chunks, self._chunks = self._chunks, []
+        yield from chunks
+
+
+def _stream(
+    completion: Completion, held: HeldChunks | None = None
+) -> Generator[Effect | ChatCompletionChunk, Any, None]:
     models, chain = completion.chain()
     while True:
         attempt = _Try(completion, models[0])
@@ -194,7 +249,12 @@ def stream(completion: Completion) -> Generator[Effect | ChatCompletionChunk, An
             attempt.accepted = True
             while (chunk := (yield ReadChunk())) is not None:
                 attempt.take(chunk)
-                yield chunk
+                if held is None:
+                    yield chunk
+                else:
+                    yield from held.add(chunk)
+            if held is not None:
+                yield from held.release()
         except Stopped as stop:
             yield CloseStream()
             yield Db(partial(attempt.settle, stop.why))

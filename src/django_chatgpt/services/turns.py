@@ -14,11 +14,11 @@ from django.utils import timezone
 from django_chatgpt.conf import conf
 from django_chatgpt.core.effects import Stopped
 from django_chatgpt.core.messages import FunctionCall, FunctionResult, Message, TokenUsage, storable
-from django_chatgpt.core.spec import Attempt, Ending, Plan, Resumed, Settled
+from django_chatgpt.core.spec import Attempt, Ending, Judgement, Plan, Resumed, Settled
 from django_chatgpt.exceptions import AIServiceError
 from django_chatgpt.functions.calls import FunctionBox
-from django_chatgpt.models import AIMessage
-from django_chatgpt.services import billing, breakers, observed, tokens
+from django_chatgpt.models import AIMessage, AIUsage
+from django_chatgpt.services import billing, breakers, moderation, observed, tokens
 from django_chatgpt.storage import calls as call_storage
 from django_chatgpt.storage import functions as function_storage
 from django_chatgpt.storage import ledger, primary
@@ -31,6 +31,7 @@ MESSAGE_STATUS = {
     "cancelled": AIMessage.Status.CANCELLED,
     "interrupted": AIMessage.Status.INTERRUPTED,
     "failed": AIMessage.Status.FAILED,
+    "refused": AIMessage.Status.REFUSED,
 }
 
 
@@ -69,11 +70,36 @@ class TurnLog:
         self._usage = usage or TokenUsage()
         self._cost = cost
         self._added = 0
+        self._judgements: list[AIUsage] = []
         self._open_calls: set[str] = set()
         if resumed is not None:
             self._open_calls = {call.id for call in resumed.now} | {each.call.id for each in resumed.refused}
             functions.results.update({each.call.id: each for each in resumed.refused})
         self.refusal = None if resumed else breakers.refusal(base_url, model)
+
+    def note(self, judgement: Judgement) -> None:
+        self._judgements.append(
+            moderation.usage(
+                judgement,
+                user_id=self._user_id,
+                conversation_id=self._conversation_id,
+                turn_id=self._turn_id,
+            )
+        )
+
+    def admit(self, asked: Attempt | None, next_id: UUID) -> bool:
+        bill = None if asked is None else billing.bill(asked)
+        with self._writing():
+            go_on = storage.renew(self._turn_id, self._lease)
+            storage.admit_question(self._turn_id)
+            if asked is not None and bill is not None:
+                self._settle(asked.id, bill)
+                if go_on:
+                    self._announce(next_id, self._model)
+        if asked is not None and bill is not None:
+            self._settled(asked, bill)
+            self.refusal = breakers.refusal(self._base_url, self._model) if go_on else None
+        return go_on
 
     def retry(self, failed: Attempt, next_id: UUID, model: str) -> None:
         bill = billing.bill(failed)
@@ -139,15 +165,21 @@ class TurnLog:
         attempt, error = ending.attempt, ending.error
         bill = None if attempt is None else billing.bill(attempt)
         message = None
-        if attempt is not None and bill is not None and (ending.status == "completed" or attempt.reply.text):
-            message = self._answer(attempt, bill, ending.status)
+        # A refused question has no answer: the attempt, if there is one, was asked to judge it.
+        if attempt is not None and bill is not None and ending.refused != "question":
+            if ending.refused == "answer":
+                message = self._answer(attempt, bill, "refused")
+            elif ending.status == "completed" or attempt.text:
+                message = self._answer(attempt, bill, ending.status)
         try:
             with self._writing():
                 storage.end(
                     self._turn_id,
                     ending.status,
                     partial_text=(
-                        storable(attempt.reply.text) if attempt and ending.status != "completed" else ""
+                        storable(attempt.text)
+                        if attempt and ending.status != "completed" and ending.refused != "question"
+                        else ""
                     ),
                     error_code=error.code if error else "",
                     error_message=error.public_message if error else "",
@@ -181,7 +213,10 @@ class TurnLog:
         self._added = 0
         with primary.atomic():
             yield
+            if self._judgements:
+                ledger.record(self._judgements)
         self._sequence += self._added
+        self._judgements.clear()
 
     def _add(self, messages: Sequence[AIMessage]) -> None:
         for message in messages:
@@ -247,15 +282,17 @@ class TurnLog:
     def _answer(self, attempt: Attempt, bill: Bill, status: str, *, with_calls: bool = False) -> AIMessage:
         reply = attempt.reply
         calls = [call.as_tool_call() for call in reply.calls] if with_calls else []
-        said: Message = {"role": "assistant", "content": reply.text, "tool_calls": calls}
+        said: Message = {"role": "assistant", "content": attempt.text, "tool_calls": calls}
         metadata: dict[str, Any] = {"model": bill.model}
         if reply.finish_reason:
             metadata["finish_reason"] = reply.finish_reason
+        if attempt.withheld:
+            metadata["withheld"] = storable(attempt.withheld)
         if reply.items and (with_calls or status == "completed"):
             metadata["items"] = reply.items
         return self._message(
             AIMessage.Role.ASSISTANT,
-            content=reply.text,
+            content=attempt.text,
             tool_calls=calls,
             status=MESSAGE_STATUS[status],
             token_count=tokens.count_content(said),

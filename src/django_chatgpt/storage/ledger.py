@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -69,6 +70,11 @@ def note_cached(*, user_id: Any, model: str, latency_ms: int) -> None:
             metadata={"cached": True},
         )
     )
+
+
+def record(rows: Sequence[AIUsage]) -> None:
+    """Write attempts that are over already."""
+    AIUsage.objects.using(primary()).bulk_create(rows)
 
 
 def settle(attempt_id: UUID, bill: Bill) -> bool:

@@ -20,7 +20,7 @@ from django_chatgpt.core.effects import Stopped
 from django_chatgpt.core.ids import uuid7
 from django_chatgpt.core.messages import Message, storable
 from django_chatgpt.core.window import Window
-from django_chatgpt.exceptions import ConflictError, NotFoundError
+from django_chatgpt.exceptions import AIServiceError, ConflictError, NotFoundError
 from django_chatgpt.models import AIConfiguration, AIConversation, AIMessage, AITurn
 from django_chatgpt.storage import ledger
 from django_chatgpt.storage.history import History, load_history
@@ -36,6 +36,9 @@ class Question:
     """What opening a turn needs. `lease` is how long its process may be silent before it counts as dead.
 
     Of the `window` the question, and what is sent with it in any case, have used their part.
+    `admitted` is False of a question that has to be judged first: until then it counts as refused.
+    `refusal` is why it is refused already; its turn is over as soon as it is stored. `refused_by` is what
+    staff is told about that.
     """
 
     user_id: Any
@@ -49,6 +52,9 @@ class Question:
     idempotency_key: str | None = None
     fingerprint: str = ""
     options: dict[str, Any] = field(default_factory=dict)
+    admitted: bool = True
+    refusal: AIServiceError | None = None
+    refused_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +173,27 @@ def _open(question: Question, model: str) -> OpenedTurn:
             role=AIMessage.Role.USER,
             content=question.text,
             token_count=question.token_count,
+            status=AIMessage.Status.COMPLETE if question.admitted else AIMessage.Status.REFUSED,
+            metadata={"refused_by": question.refused_by} if question.refused_by else {},
         )
     )
     attempt_id = uuid7()
-    ledger.announce(
-        attempt_id, user_id=question.user_id, conversation_id=conversation_id, turn_id=turn.pk, model=model
-    )
+    if (refusal := question.refusal) is None:
+        ledger.announce(
+            attempt_id,
+            user_id=question.user_id,
+            conversation_id=conversation_id,
+            turn_id=turn.pk,
+            model=model,
+        )
+    else:
+        end(
+            turn.pk,
+            AITurn.Status.FAILED,
+            partial_text="",
+            error_code=refusal.code,
+            error_message=refusal.public_message,
+        )
     history: list[Message] = [*said.messages, {"role": "user", "content": question.text}]
     return OpenedTurn(turn.pk, conversation_id, attempt_id, history, said.used, said.last + 2)
 
@@ -260,6 +281,13 @@ def end(turn_id: UUID, status: str, *, partial_text: str, error_code: str, error
     )
     if not ended:
         raise Stopped("lost")
+
+
+def admit_question(turn_id: UUID) -> None:
+    """The question of a turn has passed: from now on it is part of what was said."""
+    AIMessage.objects.using(primary()).filter(turn_id=turn_id, role=AIMessage.Role.USER).update(
+        status=AIMessage.Status.COMPLETE, updated_at=timezone.now()
+    )
 
 
 def add_messages(messages: Sequence[AIMessage]) -> None:
