@@ -90,6 +90,32 @@ def test_the_newest_goes_and_what_was_left_behind_is_not_missed(
     assert counts[-2] == 3
 
 
+@pytest.mark.parametrize("length", [0, 2, 200])
+def test_nothing_is_counted_but_the_question(
+    user: User, fake_openai: FakeOpenAI, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    """Before the model is asked, that is: its answer is counted once, too."""
+    counted: list[str] = []
+    genuine = tokens.count_text
+
+    def counting(text: str, model: str) -> int:
+        counted.append(text)
+        return genuine(text, model)
+
+    def respond(request: Any) -> Answer:
+        asked.extend(counted)
+        return Answer("Well.")
+
+    asked: list[str] = []
+    conversation = chatter(user, length)
+    monkeypatch.setattr(tokens, "count_text", counting)
+    fake_openai.respond_with(respond)
+    AIService(user).ask("And now?", conversation)
+    assert len(fake_openai.calls[0].messages) == length + 1
+    assert [text for text in asked if text] == ["And now?"]
+    assert [text for text in counted if text] == ["And now?", "Well."]
+
+
 def test_small_models_get_an_answer_of_half_their_window(
     colour: Colour, user: User, fake_openai: FakeOpenAI, settings: Settings
 ) -> None:
