@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Case, PositiveIntegerField, QuerySet, TextField, Value, When
+from django.db import connections
+from django.db.models import Case, PositiveIntegerField, TextField, Value, When
 from django.db.models.functions import Cast
 
 from django_chatgpt.core.history import from_legacy, repair
@@ -25,6 +27,8 @@ GROWTH = 4
 # Messages at the beginning of a conversation that may be what the model is told before everything else.
 FIRST_LINES = 4
 WRITTEN_BACK = 200
+END = 2**31 - 1  # no sequence number is as high
+NO_ID = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,28 +76,11 @@ class _Read:
 def _read(conversation_id: UUID, window: Window, in_turn: bool) -> _Read:
     """The lines from the first that does not fit any more, in their order."""
     room = window.room - window.used
-    rows = (
-        AIMessage.objects.using(primary())
-        .filter(conversation_id=conversation_id)
-        .order_by("-sequence")
-        .values_list(
-            "sequence",
-            "role",
-            "content",
-            "token_count",
-            "tool_call_id",
-            "status",
-            # As text: most rows have none, and parsing JSON would cost more than all the rest.
-            Cast("tool_calls", TextField()),
-            Cast("metadata", TextField()),
-            Cast("function_call", TextField()),
-        )
-    )
     read = _Read([], [])
     uncounted: dict[int, int] = {}
     asked, used, oldest = not in_turn, 0, 0
     overhead = window.count({"role": "user", "content": ""})
-    batches = _batches(rows, min(max(room // TOKENS_PER_ROW, FEWEST_ROWS), MOST_ROWS))
+    batches = _batches(conversation_id, min(max(room // TOKENS_PER_ROW, FEWEST_ROWS), MOST_ROWS))
     for oldest, role, content, token_count, tool_call_id, status, calls, metadata, old_call in batches:
         read.last = read.last or oldest
         if status == AIMessage.Status.REFUSED:
@@ -124,14 +111,45 @@ def _read(conversation_id: UUID, window: Window, in_turn: bool) -> _Read:
     return read
 
 
-def _batches(rows: QuerySet[AIMessage, Any], size: int) -> Iterator[Any]:
-    """All rows, in queries that grow: few for a short history, and not many for a long one."""
-    batch = list(rows[:size])
-    yield from batch
-    while len(batch) == size:
-        size *= GROWTH
-        batch = list(rows.filter(sequence__lt=batch[-1][0])[:size])
+def _batches(conversation_id: UUID, size: int) -> Iterator[Any]:
+    """All rows, newest first, in queries that grow: few for a short history, not many for a long one."""
+    alias = primary()
+    connection = connections[alias]
+    key = AIMessage._meta.get_field("conversation").get_db_prep_value(conversation_id, connection)
+    before = END
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(_statement(alias), (key, before, size))
+            batch = cursor.fetchall()
         yield from batch
+        if len(batch) < size:
+            return
+        before, size = batch[-1][0], size * GROWTH
+
+
+@lru_cache(maxsize=32)
+def _statement(alias: str) -> str:
+    """The query of a batch, put together once: that takes longer than running it for a short history."""
+    rows = (
+        AIMessage.objects.using(alias)
+        .filter(conversation_id=NO_ID, sequence__lt=END)
+        .order_by("-sequence")
+        .values_list(
+            "sequence",
+            "role",
+            "content",
+            "token_count",
+            "tool_call_id",
+            "status",
+            # As text: most rows have none, and parsing JSON would cost more than all the rest.
+            Cast("tool_calls", TextField()),
+            Cast("metadata", TextField()),
+            Cast("function_call", TextField()),
+        )
+    )
+    sql, parameters = rows.query.get_compiler(using=alias).as_sql()
+    assert len(parameters) == 2
+    return f"{sql} LIMIT %s"
 
 
 def _add_first_lines(read: _Read, conversation_id: UUID, before: int, window: Window) -> None:
