@@ -151,3 +151,20 @@ def test_the_log_has_every_number_and_no_word(
     assert turn["model"]
     everything = repr([vars(record) | {"said": record.getMessage()} for record in ours])
     assert not any(word in everything for word in (ASKED, SAID, RETURNED, KEY))
+
+
+def test_a_judgement_is_an_attempt_too(
+    colour: Colour,
+    user: User,
+    fake_openai: FakeOpenAI,
+    settings: Settings,
+    told: list[tuple[str, dict[str, Any]]],
+) -> None:
+    settings.OPENAI_MODERATION_MODEL = "omni-moderation-latest"
+    fake_openai.reply(SAID)
+    reply = colour.ask(AIService(user), ASKED)
+    kinds = [values["kind"] for name, values in told if name == "attempt_settled"]
+    assert sorted(kinds) == sorted(AIUsage.objects.values_list("kind", flat=True))
+    assert "moderation" in kinds
+    assert {values["turn_id"] for _, values in told} == {reply.turn_id}
+    assert not any(word in repr(told) for word in (ASKED, SAID))

@@ -18,7 +18,7 @@ from django_chatgpt.core.screening import Judge, topic_request
 from django_chatgpt.core.spec import Attempt, Judgement, Screen
 from django_chatgpt.exceptions import AIServiceError
 from django_chatgpt.models import AIUsage
-from django_chatgpt.services import billing, prices
+from django_chatgpt.services import billing, observed, prices
 from django_chatgpt.storage import ledger, primary
 
 MAX_SECONDS = 10.0
@@ -82,7 +82,7 @@ def judged(
     except (AIServiceError, Stopped) as error:
         outcome = error
     if noted:
-        yield Db(partial(_record, noted))
+        yield Db(partial(_record, noted, screen.endpoint.base_url))
     if outcome is not None:
         raise outcome
 
@@ -116,14 +116,28 @@ def _judge_topic(judge: Judge, request: ModelRequest, user_id: Any) -> Generator
     except (AIServiceError, Stopped) as error:
         outcome = error
     attempt.ended = attempt.ended or time.monotonic()
-    yield Db(lambda: ledger.settle(attempt_id, billing.bill(attempt)))
+    yield Db(partial(_settle, attempt, user_id))
     if outcome is not None:
         raise outcome
 
 
-def _record(rows: Sequence[AIUsage]) -> None:
+def _record(rows: Sequence[AIUsage], base_url: str | None) -> None:
     with primary.atomic():
         ledger.record(rows)
+        observed.recorded(rows, base_url)
+
+
+def _settle(attempt: Attempt, user_id: Any) -> None:
+    request, bill = attempt.request, billing.bill(attempt)
+    ledger.settle(attempt.id, bill)
+    observed.settled(
+        attempt.id,
+        bill,
+        requested_model=request.model,
+        base_url=request.endpoint.base_url,
+        started=attempt.started,
+        user_id=user_id,
+    )
 
 
 def _request_id(judgement: Judgement) -> str:

@@ -127,6 +127,30 @@ def settled(
     attempt_settled.tell(AIUsage, using=primary(), usage=bill.usage, started_at=started, **values)
 
 
+def recorded(rows: Iterable[AIUsage], base_url: str | None) -> None:
+    """Attempts were written into the ledger when they were over; such as are told no tokens."""
+    for row in rows:
+        settled(
+            row.pk,
+            Bill(
+                outcome=row.outcome,
+                usage=TokenUsage(),
+                usage_source=row.usage_source,
+                cost=row.estimated_cost,
+                model=row.model,
+                error_code=row.error_code,
+                latency_ms=row.latency_ms,
+            ),
+            kind=row.kind,
+            requested_model=row.model,
+            base_url=base_url,
+            started=row.timestamp - timedelta(milliseconds=row.latency_ms or 0),
+            user_id=row.user_id,
+            turn_id=row.turn_id,
+            conversation_id=row.conversation_id,
+        )
+
+
 def called(
     results: Iterable[FunctionResult],
     *,

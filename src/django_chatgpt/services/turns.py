@@ -215,6 +215,7 @@ class TurnLog:
             yield
             if self._judgements:
                 ledger.record(self._judgements)
+                observed.recorded(self._judgements, self._base_url)
         self._sequence += self._added
         self._judgements.clear()
 
