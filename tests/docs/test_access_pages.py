@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,16 @@ def test_the_adapter(
     with pytest.raises(InvalidRequestError, match="gpt-6-luna"):
         AIService(user).ask("Hi", model="gpt-6-sol")
     assert snippet("tenants.md", 1)["OPENAI_ADAPTER"] == f"{shop.__module__}.{shop.__name__}"
+
+
+def test_the_thrifty_one(user: User) -> None:
+    thrifty = snippet("tenants.md", 2)["Thrifty"]
+    thrifty.share_used = lambda self, user: self.used
+    chosen = []
+    for used in ("0.49", "0.5", "0.95"):
+        thrifty.used = Decimal(used)
+        chosen.append(thrifty().model_for(user, "gpt-6-sol"))
+    assert chosen == ["gpt-6-sol", "gpt-6-terra", "gpt-6-luna"]
 
 
 def test_every_question_of_the_adapter_is_listed() -> None:

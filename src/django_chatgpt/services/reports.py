@@ -3,6 +3,7 @@
 of_user(pk), of_site()     the rows that count
 usage(rows, days)          totals, by model, by day
 by_day_and_model(rows, days)
+share_spent(user, budget)  how low a budget is
 
 Days are the site's (TIME_ZONE). An attempt that is still being made is in none of these.
 """
@@ -16,6 +17,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.db.models import (
     Case,
     Count,
@@ -34,6 +36,7 @@ from django.db.models import (
 from django.db.models.functions import TruncDate
 from django.utils import timezone
 
+from django_chatgpt.conf import Budget
 from django_chatgpt.models import AIUsage
 from django_chatgpt.models.fields import MONEY_PLACES
 
@@ -84,6 +87,29 @@ def of_site() -> QuerySet[AIUsage]:
 def of_user(user_id: Any) -> QuerySet[AIUsage]:
     """What one user has used."""
     return of_site().filter(user_id=user_id)
+
+
+def share_spent(user: Any, budget: Budget) -> Decimal:
+    """How much of a budget is spent in its present period, 1 being all of it; 0 if it is not this user's.
+
+    `user` is None for the site itself. Costs that nobody knows are not in it.
+    """
+    if budget.group is not None:
+        if user is None or not user.groups.filter(name=budget.group).exists():
+            return NOTHING
+        members = get_user_model()._default_manager.filter(groups__name=budget.group)
+        rows = of_site().filter(user_id__in=members.values("pk"))
+    elif budget.scope == "site":
+        rows = of_site()
+    elif user is None:
+        return NOTHING
+    else:
+        rows = of_user(user.pk)
+    if not budget.limit:
+        return Decimal(1)
+    days = 1 if budget.period == "day" else _Span.of_last(1).last.day
+    spent = _Span.of_last(days).within(rows).aggregate(spent=Sum("estimated_cost"))["spent"]
+    return (spent or NOTHING) / budget.limit
 
 
 def usage(rows: QuerySet[AIUsage], days: int) -> Usage:
