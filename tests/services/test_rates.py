@@ -256,6 +256,8 @@ class TestWhatCounts:
         for _ in range(3):
             with pytest.raises(InvalidRequestError):
                 AIService(user).ask("")
+            with pytest.raises(InvalidRequestError):
+                AIService(user).chat_completion([])
         assert admitted(user, 3) == 2
 
     def test_a_repeat_does_not_count(self, user: User, fake_openai: FakeOpenAI) -> None:

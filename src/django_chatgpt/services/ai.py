@@ -270,9 +270,10 @@ class AIService:
         stream: bool,
     ) -> completions.Completion:
         access.require(self.user)
+        completion = self._request(messages, functions, options, stream)
         rates.admit(self.user)
         _refuse_forbidden(_asked(messages))
-        return self._request(messages, functions, options, stream)
+        return completion
 
     def _request(
         self,
