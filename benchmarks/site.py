@@ -55,6 +55,8 @@ settings.configure(
     OPENAI_API_KEY="bench",
     OPENAI_BASE_URL=UPSTREAM,
     OPENAI_PRICES={"bench": {"input": "0.10", "output": "0.50"}},
+    # Wide enough for the longest history: what is not sent costs nothing, and the relay sends everything.
+    OPENAI_CONTEXT_WINDOW={"burst-20": 128_000},
     LOGGING_CONFIG=None,
 )
 django.setup()
