@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -19,8 +20,9 @@ from django_chatgpt.models import AIUsage, EmbeddingClaim, EmbeddingVector
 from django_chatgpt.models.embedding import content_hash_of
 from django_chatgpt.services import EmbeddingBatch, EmbeddingService, embedder
 from django_chatgpt.services.batches import Item
+from django_chatgpt.services.sweeper import sweep_expired
 from django_chatgpt.storage import claims
-from django_chatgpt.testing import Failure, FakeOpenAI
+from django_chatgpt.testing import Failure, FakeOpenAI, Request
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -113,6 +115,40 @@ def test_the_claim_of_a_dead_process_is_taken_when_it_has_run_out(
     made, _ = at_once(embed(user, ["a"]), die)
     assert [each.content for each in made.embeddings] == ["a"]
     assert not EmbeddingClaim.objects.exists()
+
+
+def test_the_sweeper_deletes_what_dead_processes_have_left() -> None:
+    claims.take(["dead"], uuid7(), -LEASE)
+    claims.take(["alive"], uuid7(), LEASE)
+    sweep_expired()
+    assert list(EmbeddingClaim.objects.values_list("key", flat=True)) == ["alive"]
+
+
+def test_whoever_is_cancelled_lets_go(user: User, fake_openai: FakeOpenAI) -> None:
+    reached, let_go = threading.Event(), threading.Event()
+
+    async def hold(asked: Request) -> Failure:
+        reached.set()
+        await asyncio.to_thread(let_go.wait, 20)
+        return Failure(500)
+
+    held = fake_openai.when(endpoint="embeddings", where=lambda asked: not let_go.is_set())
+    held.respond_with(hold)
+
+    async def leave() -> None:
+        task = asyncio.ensure_future(EmbeddingService(user).acreate_embedding("a", dimensions=8))
+        await asyncio.to_thread(reached.wait, 20)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    async_to_sync(leave)()
+    let_go.set()
+    assert not EmbeddingClaim.objects.exists()
+    usage = AIUsage.objects.get()
+    assert (usage.outcome, usage.usage_source) == ("interrupted", "estimated")
+    assert usage.prompt_tokens == 1
+    assert EmbeddingService(user).create_embedding("a", dimensions=8).content == "a"
 
 
 def test_a_claim_has_one_holder() -> None:

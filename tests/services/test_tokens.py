@@ -330,3 +330,26 @@ def test_a_fresh_process_counts_offline_and_so_does_a_child_forked_amid_loading(
         "child": 2,
     }
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("model", ["text-embedding-3-small", "gpt-6-luna"])
+@pytest.mark.parametrize(
+    "text", ["Lions hunt at night. " * 40, "日本語の文章です。" * 40, "🦁🌍" * 60, "x" * 500, "\n\n  a" * 80]
+)
+@pytest.mark.parametrize("size", [1, 2, 7, 50])
+def test_a_cut_text_fits_and_loses_nothing(model: str, text: str, size: int) -> None:
+    start, rest = tokens.cut_text(text, model, size)
+    assert start
+    assert start + rest == text
+    assert tokens.count_text(start, model) <= size or len(start) == 1
+    assert tokens.count_text(start, model) >= min(size, tokens.count_text(text, model)) - 4
+
+
+def test_a_text_that_fits_is_not_cut() -> None:
+    assert tokens.cut_text("Lions hunt.", "text-embedding-3-small", 50) == ("Lions hunt.", "")
+
+
+def test_without_a_vocabulary_a_text_is_cut_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "_encoding", lambda name: None)
+    assert tokens.cut_text("abcdefgh\N{LION FACE}", "m", 2) == ("abcdefgh", "\N{LION FACE}")
+    assert tokens.cut_text("\N{LION FACE}ab", "m", 1) == ("\N{LION FACE}", "ab")

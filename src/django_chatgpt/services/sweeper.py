@@ -13,7 +13,7 @@ from django_chatgpt.conf import conf
 from django_chatgpt.core.messages import Message
 from django_chatgpt.models import AIMessage, AITurn, AIUsage
 from django_chatgpt.services import billing, context, observed, prices, tokens
-from django_chatgpt.storage import calls, ledger
+from django_chatgpt.storage import calls, claims, ledger
 from django_chatgpt.storage import turns as storage
 from django_chatgpt.storage.history import load_history
 from django_chatgpt.storage.ledger import Bill
@@ -92,6 +92,7 @@ def sweep_expired(batch: int = 100) -> int:
     off as unknown. A turn that can't be ended is logged and left to the next call; it stops no other.
     """
     ledger.abandon(timezone.now() - ABANDONED_AFTER)
+    claims.delete_expired()
     ended = 0
     failed: set[UUID] = set()
     while expired := _expired(failed, batch):
