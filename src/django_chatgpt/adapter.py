@@ -5,10 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django_chatgpt.conf import Budget, conf
 from django_chatgpt.core.request import Endpoint
+
+if TYPE_CHECKING:
+    from django_chatgpt.models import AIAlert
 
 
 class Adapter:
@@ -72,6 +75,10 @@ class Adapter:
     def redactor(self) -> Callable[[str], str] | None:
         """`redact`, None where the site has left it as it is."""
         return None if type(self).redact is Adapter.redact else self.redact
+
+    def alert_recipients(self, alert: AIAlert) -> Sequence[str]:
+        """The e-mail addresses that an alert is sent to, once, as it is raised."""
+        return ()
 
 
 def get_adapter() -> Adapter:

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django_chatgpt.core.ids import uuid7
 from django_chatgpt.models import (
     AIAlert,
+    AIBudget,
     AIConfiguration,
     AIConversation,
     AIFunction,
@@ -97,6 +98,9 @@ MAKERS: dict["type[Model]", Callable[["User", int], "Model"]] = {
         scope=make_scope(user, number), version=number
     ),
     AIAlert: make_alert,
+    AIBudget: lambda user, number: AIBudget.objects.create(
+        key=f"user:{user.pk}:day:{number}", starts_at=timezone.now(), settled_before=timezone.now()
+    ),
 }
 ADDED_BY_HAND = {AIConfiguration, AIConversation, AIAlert}
 CHANGED_BY_HAND = {*ADDED_BY_HAND, AIFunction}

@@ -24,6 +24,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGES = [
     "tutorial/install.md",
     "how-to/ask.md",
+    "how-to/budgets.md",
     "how-to/observe.md",
     "how-to/resilience.md",
     "how-to/search.md",

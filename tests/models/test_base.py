@@ -24,6 +24,7 @@ TABLES = {
     "EmbeddingScope": "embedding_scope",
     "EmbeddingChange": "embedding_change",
     "AIAlert": "ai_alert",
+    "AIBudget": "ai_budget",
 }
 
 

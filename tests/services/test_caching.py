@@ -84,7 +84,7 @@ def test_the_second_time_nobody_is_asked(
     assert second == first
     assert second.choices[0].message.role == "assistant"
     assert rows() == [
-        ("completed", 10, Decimal("0.00001"), {}),
+        ("completed", 10, Decimal("0.00001"), {"base_url": fake_openai.base_url}),
         ("completed", 0, Decimal(0), {"cached": True}),
     ]
     row = AIUsage.objects.latest("id")

@@ -1,6 +1,7 @@
 """The admin's pages: one file for each table."""
 
 from django_chatgpt.admin.alert import AIAlertAdmin
+from django_chatgpt.admin.budget import AIBudgetAdmin
 from django_chatgpt.admin.call import AIFunctionCallAdmin
 from django_chatgpt.admin.configuration import AIConfigurationAdmin
 from django_chatgpt.admin.conversation import AIConversationAdmin
@@ -12,6 +13,7 @@ from django_chatgpt.admin.usage import AIUsageAdmin
 
 __all__ = [
     "AIAlertAdmin",
+    "AIBudgetAdmin",
     "AIConfigurationAdmin",
     "AIConversationAdmin",
     "AIFunctionAdmin",

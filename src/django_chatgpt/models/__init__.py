@@ -1,6 +1,7 @@
 """What is kept: one file a table."""
 
 from django_chatgpt.models.alert import AIAlert
+from django_chatgpt.models.budget import AIBudget
 from django_chatgpt.models.call import AIFunctionCall
 from django_chatgpt.models.claim import EmbeddingClaim
 from django_chatgpt.models.configuration import AIConfiguration
@@ -14,6 +15,7 @@ from django_chatgpt.models.usage import AIUsage
 
 __all__ = [
     "AIAlert",
+    "AIBudget",
     "AIConfiguration",
     "AIConversation",
     "AIFunction",

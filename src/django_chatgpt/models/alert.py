@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from django_chatgpt.models.base import TimeOrdered
+from django_chatgpt.models.fields import ExactCharField
 
 if TYPE_CHECKING:
     from typing import Self
@@ -37,7 +38,11 @@ AIAlertManager = models.Manager.from_queryset(AIAlertQuerySet)
 
 
 class AIAlert(TimeOrdered):
-    """An alert, about a user or a conversation where it names one; it outlives both."""
+    """An alert, about a user or a conversation where it names one; it outlives both.
+
+    `key` says what the app's own alerts are about and when; being unique, it keeps one thing from being told
+    twice. It is NULL where somebody else has written the alert.
+    """
 
     Severity = AlertSeverity
 
@@ -45,6 +50,9 @@ class AIAlert(TimeOrdered):
         _("severity"), max_length=10, choices=AlertSeverity.choices, default=AlertSeverity.INFO
     )
     title = models.CharField(_("title"), max_length=200)
+    key: models.CharField[str | None, str | None] = ExactCharField(  # type: ignore[assignment,misc]
+        _("key"), max_length=255, null=True, blank=True, unique=True, editable=False
+    )
     description = models.TextField(_("description"), blank=True, default="")
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,

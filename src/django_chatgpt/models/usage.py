@@ -38,7 +38,12 @@ class AIUsage(TimeOrdered):
     Rows outlive the user, conversation and turn they name. `cached_tokens` and `cache_write_tokens` are
     contained in `prompt_tokens`, `reasoning_tokens` in `completion_tokens`. `estimated_cost` is in USD,
     NULL where the price or the usage is not known; never 0 for unknown. `price_source` says whose price
-    was taken ("settings", "genai-prices 0.2.3"). `usage_source` says who counted the tokens.
+    was taken ("settings", "genai-prices 0.2.3") and `priced_at` when. `usage_source` says who counted the
+    tokens.
+
+    `reserved_cost` is what the attempt, and what its turn may still do after it, can cost at most: held in
+    the budgets until it is NULL again. `reserved_until` is when a reservation is released that nobody
+    settles. `budget_groups` are the ids of the groups with a budget that the user was in: ",3,17,".
     """
 
     Kind = UsageKind
@@ -88,6 +93,17 @@ class AIUsage(TimeOrdered):
         help_text=_("USD. Blank: unknown."),
     )
     price_source = models.CharField(_("price source"), max_length=100, blank=True, default="")
+    priced_at = models.DateTimeField(_("priced at"), null=True, blank=True)
+    reserved_cost = models.DecimalField(
+        _("reserved cost"),
+        max_digits=MONEY_DIGITS,
+        decimal_places=MONEY_PLACES,
+        null=True,
+        blank=True,
+        help_text=_("USD. Blank: nothing is reserved."),
+    )
+    reserved_until = models.DateTimeField(_("reserved until"), null=True, blank=True)
+    budget_groups = models.TextField(_("groups with a budget"), blank=True, default="")
     usage_source = models.CharField(
         _("usage source"), max_length=10, choices=UsageSource.choices, default=UsageSource.UNKNOWN
     )
@@ -110,6 +126,7 @@ class AIUsage(TimeOrdered):
             models.Index(fields=["model", "timestamp"], name="ai_usage_model_timestamp"),
             models.Index(fields=["outcome", "timestamp"], name="ai_usage_outcome_timestamp"),
             models.Index(fields=["timestamp"], name="ai_usage_timestamp"),
+            models.Index(fields=["reserved_until"], name="ai_usage_reserved_until"),
         )
         constraints = (
             models.CheckConstraint(

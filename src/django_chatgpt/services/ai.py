@@ -33,6 +33,7 @@ from django_chatgpt.services import (
     rates,
     tokens,
 )
+from django_chatgpt.services.budgets import Purse
 from django_chatgpt.services.forms import Form, Model, Reading
 from django_chatgpt.services.results import Fold, Snapshot, fold
 from django_chatgpt.services.types import AIResponse, ChatMessage
@@ -288,20 +289,19 @@ class AIService:
         if stream:
             defaults["stream_options"] = {"include_usage": True}
         account = access.account_of(self.user)
+        body = completions.build_body(
+            model=model, messages=wire, functions=functions, options=defaults | options
+        )
         return completions.Completion(
             endpoint=account.endpoint,
-            body=completions.build_body(
-                model=model,
-                messages=wire,
-                functions=functions,
-                options=defaults | options,
-            ),
+            body=body,
             user_id=self._user_id,
             max_retries=conf.max_retries,
             fallbacks=access.allowed_of(self.user, conf.fallback_models),
             timeout=float(conf.timeout),
             tenant=account.tenant,
             screen=moderation.screen_for(ModelRequest(account.endpoint, model, ())),
+            purse=Purse.for_body(self.user, account.endpoint, body),
         )
 
 

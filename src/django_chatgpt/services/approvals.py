@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from django_chatgpt.functions import function_registry
 from django_chatgpt.functions.calls import FunctionBox
 from django_chatgpt.models import AIConfiguration, AIFunctionCall, AIMessage, AITurn
 from django_chatgpt.services import access, chat, context, moderation
+from django_chatgpt.services.budgets import Purse, guarded
 from django_chatgpt.services.functions import as_text
 from django_chatgpt.services.sweeper import sweep
 from django_chatgpt.storage import calls as storage
@@ -45,8 +47,13 @@ def decide(user: Any, turn_id: UUID, decision: Decision) -> chat.Prepared | AITu
 
     Returns the turn as it is where other calls still wait. Raises NotFoundError, also where the turn is
     none of this user's business; PermissionDeniedError, ConflictError if the call is decided already or the
-    time is over, InvalidRequestError for edited arguments that don't fit.
+    time is over, InvalidRequestError for edited arguments that don't fit, QuotaExceededError if the answer
+    can't be paid for.
     """
+    return guarded(partial(_decide, user, turn_id, decision))
+
+
+def _decide(user: Any, turn_id: UUID, decision: Decision) -> chat.Prepared | AITurn:
     turn = (
         AITurn.objects.using(primary.primary())
         .select_related("user", "conversation__configuration")
@@ -158,6 +165,16 @@ def _prepare(turn: AITurn, box: FunctionBox, rules: chat.Rules) -> chat.Prepared
     unanswered = _unanswered(turn)
     agreed = [each for each in unanswered if each.status == Status.RUNNING]
     box.approved = {each.call_id: each.fingerprint for each in agreed}
+    first_step = (
+        AIMessage.objects.using(primary.primary()).filter(turn=turn, role=AIMessage.Role.ASSISTANT).count()
+    )
+    # It rested without a reservation and takes a new one when it asks the model again; that there is enough
+    # for that is seen before any call is made.
+    purse = Purse.for_turn(turn.user, request, box.schemas, max(rules.max_steps - first_step, 0))
+    spoken = 0
+    if purse is not None:
+        spoken = history.used + purse.overhead
+        purse.check(spoken, request.model)
     return chat.prepare(
         replace(request, messages=(*system, *history.messages)),
         box,
@@ -170,14 +187,14 @@ def _prepare(turn: AITurn, box: FunctionBox, rules: chat.Rules) -> chat.Prepared
         window=replace(window, used=history.used),
         usage=usage,
         cost=cost,
-        first_step=AIMessage.objects.using(primary.primary())
-        .filter(turn=turn, role=AIMessage.Role.ASSISTANT)
-        .count(),
+        first_step=first_step,
         resumed=Resumed(
             now=[_as_call(each) for each in agreed],
             refused=[_refusal(each) for each in unanswered if each.status != Status.RUNNING],
         ),
         screen=moderation.screen_for(request),
+        purse=purse,
+        spoken=spoken,
     )
 
 

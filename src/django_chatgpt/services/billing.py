@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from urllib.parse import urlsplit, urlunsplit
 
+from django_chatgpt.conf import DEFAULT_BASE_URL
 from django_chatgpt.core.messages import FunctionCall, Message, TokenUsage, storable
 from django_chatgpt.core.reply import MAX_NAME
 from django_chatgpt.core.spec import Attempt
@@ -60,7 +62,21 @@ def bill(attempt: Attempt) -> Bill:
         error_code=attempt.error.code if attempt.error else "",
         latency_ms=attempt.latency_ms,
         time_to_first_token_ms=attempt.time_to_first_token_ms,
+        metadata=origin(request.model, model, request.endpoint.base_url),
     )
+
+
+def origin(asked: str, model: str, base_url: str | None) -> dict[str, str]:
+    """What pricing an attempt once more needs to know besides its columns; nothing of it in the usual case.
+
+    `asked` is the name that the model was asked by, if it answered with another; `base_url` the server's
+    address without user, password and query, if it is not OpenAI's.
+    """
+    told = {"asked": asked} if model and asked != model else {}
+    if base_url and base_url != DEFAULT_BASE_URL:
+        parts = urlsplit(base_url)
+        told["base_url"] = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return told
 
 
 def _request_id(attempt: Attempt) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from importlib import import_module
 from typing import Any
 from uuid import UUID
@@ -33,10 +34,12 @@ from django_chatgpt.models import AIConfiguration, AITurn
 from django_chatgpt.runtime import inline
 from django_chatgpt.runtime.tasks import TurnTask, opened
 from django_chatgpt.services import access, context, moderation, observed, patterns, rates, tokens
+from django_chatgpt.services.budgets import Purse, guarded
 from django_chatgpt.services.forms import Form
 from django_chatgpt.services.sweeper import sweep
 from django_chatgpt.services.turns import FREE, TurnLog
 from django_chatgpt.storage import turns as storage
+from django_chatgpt.storage.ledger import Hold
 from django_chatgpt.storage.primary import primary
 
 FINGERPRINTED = (
@@ -94,9 +97,9 @@ def begin(ask: Ask) -> Prepared | AITurn:
     """Store the question and prepare its turn, in one hop to the database.
 
     Returns the earlier turn where the idempotency key has opened one already. Raises
-    PermissionDeniedError, InvalidRequestError, RateLimitedError, NotFoundError, ConflictError,
-    NotConfiguredError, TokenLimitError, and ContentFilterError when a question with a forbidden pattern is
-    stored.
+    PermissionDeniedError, InvalidRequestError, RateLimitedError, QuotaExceededError, NotFoundError,
+    ConflictError, NotConfiguredError, TokenLimitError, and ContentFilterError when a question with a
+    forbidden pattern is stored.
     """
     # The SDK takes a second to import. The first question of a process waits for it here; no event loop does.
     import_module("django_chatgpt.providers")
@@ -122,26 +125,28 @@ def begin(ask: Ask) -> Prepared | AITurn:
     window = context.window_of(request, box.schemas, system)
     context.check_question(window, question_tokens, request.model)
     screen = moderation.screen_for(request)
-    opened = storage.open_turn(
-        storage.Question(
-            user_id=ask.user_id,
-            text=ask.text,
-            token_count=question_tokens,
-            window=replace(window, used=window.used + tokens.PER_MESSAGE + question_tokens),
-            lease=rules.lease,
-            conversation_id=ask.conversation_id,
-            configuration=configuration,
-            session_id=ask.session_id,
-            idempotency_key=ask.idempotency_key,
-            fingerprint=ask.fingerprint if ask.idempotency_key else "",
-            options=kept_options(request, ask, configuration, account.tenant),
-            admitted=screen is None and refusal is None,
-            refusal=refusal,
-            refused_by=forbidden or "",
-        ),
-        request.model,
-        sweep,
+    question = storage.Question(
+        user_id=ask.user_id,
+        text=ask.text,
+        token_count=question_tokens,
+        window=replace(window, used=window.used + tokens.PER_MESSAGE + question_tokens),
+        lease=rules.lease,
+        conversation_id=ask.conversation_id,
+        configuration=configuration,
+        session_id=ask.session_id,
+        idempotency_key=ask.idempotency_key,
+        fingerprint=ask.fingerprint if ask.idempotency_key else "",
+        options=kept_options(request, ask, configuration, account.tenant),
+        admitted=screen is None and refusal is None,
+        refusal=refusal,
+        refused_by=forbidden or "",
     )
+    purse = None if refusal else Purse.for_turn(ask.user, request, box.schemas, rules.max_steps)
+    if purse is None:
+        opened = storage.open_turn(question, request.model, sweep)
+    else:
+        reserve = partial(_reserve, purse, request.model)
+        opened = guarded(lambda: storage.open_turn(question, request.model, sweep, reserve))
     if isinstance(opened, AITurn):
         return opened
     if refusal is not None:
@@ -159,7 +164,13 @@ def begin(ask: Ask) -> Prepared | AITurn:
         window=replace(window, used=opened.used),
         check=ask.form.check if ask.form is not None else None,
         screen=screen,
+        purse=purse,
+        hold=opened.hold,
     )
+
+
+def _reserve(purse: Purse, model: str, used: int) -> Hold:
+    return purse.first(used + purse.overhead, model)
 
 
 def admit(ask: Ask) -> AITurn | None:
@@ -210,6 +221,9 @@ def prepare(
     resumed: Resumed | None = None,
     check: Callable[[str], str | None] | None = None,
     screen: Screen | None = None,
+    purse: Purse | None = None,
+    hold: Hold | None = None,
+    spoken: int = 0,
 ) -> Prepared:
     """Everything that driving a stored turn needs."""
     box.redact = get_adapter().redactor
@@ -225,6 +239,10 @@ def prepare(
         usage=usage,
         cost=cost,
         resumed=resumed,
+        purse=purse,
+        hold=hold,
+        attempt_id=attempt_id,
+        spoken=spoken,
     )
     spec = TurnSpec(
         turn_id=turn_id,

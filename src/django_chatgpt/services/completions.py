@@ -29,7 +29,8 @@ from django_chatgpt.core.retry import Chain
 from django_chatgpt.core.screening import CONTEXT, WINDOW, Judge
 from django_chatgpt.core.spec import Screen
 from django_chatgpt.exceptions import AIServiceError, ProviderProtocolError
-from django_chatgpt.services import billing, breakers, moderation, observed, prices
+from django_chatgpt.services import billing, breakers, budgets, moderation, observed, prices
+from django_chatgpt.services.budgets import Purse
 from django_chatgpt.storage import ledger
 from django_chatgpt.storage.ledger import Bill
 
@@ -49,6 +50,7 @@ class Completion:
     fallbacks: Sequence[str] = ()
     tenant: str = ""
     screen: Screen | None = None
+    purse: Purse | None = None
 
     def judge(self) -> Generator[Effect, Any, None]:
         """Steps that have the user's texts judged first. Raises ContentFilterError."""
@@ -86,8 +88,13 @@ class _Try:
     text: list[str] = field(default_factory=list)
 
     def announce(self) -> None:
-        model = storable(self.asked, MAX_NAME)
-        ledger.announce(self.id, user_id=self.completion.user_id, model=model)
+        announced = partial(
+            ledger.announce,
+            self.id,
+            user_id=self.completion.user_id,
+            model=storable(self.asked, MAX_NAME),
+        )
+        budgets.announce(self.completion.purse, self.completion.body["messages"], self.asked, announced)
         self.refusal = breakers.refusal(self.completion.endpoint.base_url, self.asked)
 
     def admitted(self) -> None:
@@ -123,6 +130,7 @@ class _Try:
             time_to_first_token_ms=(
                 None if self.first_token is None else round((self.first_token - self.started) * 1000)
             ),
+            metadata=billing.origin(self.asked, self.model, completion.endpoint.base_url),
         )
         ledger.settle(self.id, bill)
         if self.refusal is None:
@@ -136,6 +144,7 @@ class _Try:
                 started=self.started,
                 user_id=completion.user_id,
             )
+        budgets.settled(self.asked, bill, completion.purse)
 
     def _request_id(self, error: AIServiceError | None) -> str:
         """Some servers echo there what they were sent, the key included."""

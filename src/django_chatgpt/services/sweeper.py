@@ -13,7 +13,7 @@ from django_chatgpt.conf import conf
 from django_chatgpt.core.messages import Message
 from django_chatgpt.models import AIMessage, AITurn, AIUsage
 from django_chatgpt.services import billing, context, observed, prices, tokens
-from django_chatgpt.storage import calls, claims, ledger
+from django_chatgpt.storage import budgets, calls, claims, ledger
 from django_chatgpt.storage import turns as storage
 from django_chatgpt.storage.history import load_history
 from django_chatgpt.storage.ledger import Bill
@@ -51,6 +51,7 @@ def sweep(turn: AITurn) -> bool:
                     turn_id=turn.pk,
                     conversation_id=turn.conversation_id,
                 )
+        ledger.release_turn(turn.pk)
         calls.give_up(turn.pk)
         if text:
             storage.add_messages(
@@ -82,6 +83,7 @@ def _bill(turn: AITurn, attempt: AIUsage, history: Sequence[Message]) -> Bill:
         cost=price.cost,
         price_source=price.source,
         error_code="interrupted",
+        metadata=billing.origin(attempt.model, attempt.model, base_url),
     )
 
 
@@ -91,7 +93,9 @@ def sweep_expired(batch: int = 100) -> int:
     Attempts whose turn is over or that have none, and that nobody can be waiting for any more, are written
     off as unknown. A turn that can't be ended is logged and left to the next call; it stops no other.
     """
-    ledger.abandon(timezone.now() - ABANDONED_AFTER)
+    now = timezone.now()
+    ledger.abandon(now - ABANDONED_AFTER)
+    budgets.release_expired(now)
     claims.delete_expired()
     ended = 0
     failed: set[UUID] = set()
@@ -104,6 +108,11 @@ def sweep_expired(batch: int = 100) -> int:
                 failed.add(turn.pk)
                 logger.error("Turn %s can't be ended: %s", turn.pk, type(error).__name__)
     return ended
+
+
+def release_dead() -> int:
+    """Release what dead processes hold of the budgets; how many turns and calls that were."""
+    return budgets.release_expired(timezone.now()) + sweep_expired()
 
 
 def _expired(without: set[UUID], batch: int) -> list[AITurn]:

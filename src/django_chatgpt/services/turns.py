@@ -18,12 +18,13 @@ from django_chatgpt.core.spec import Attempt, Ending, Judgement, Plan, Resumed, 
 from django_chatgpt.exceptions import AIServiceError
 from django_chatgpt.functions.calls import FunctionBox
 from django_chatgpt.models import AIMessage, AIUsage
-from django_chatgpt.services import billing, breakers, moderation, observed, tokens
+from django_chatgpt.services import billing, breakers, budgets, moderation, observed, tokens
+from django_chatgpt.services.budgets import Purse
 from django_chatgpt.storage import calls as call_storage
 from django_chatgpt.storage import functions as function_storage
 from django_chatgpt.storage import ledger, primary
 from django_chatgpt.storage import turns as storage
-from django_chatgpt.storage.ledger import Bill
+from django_chatgpt.storage.ledger import Bill, Hold
 
 FREE = Decimal(0)
 MESSAGE_STATUS = {
@@ -58,6 +59,10 @@ class TurnLog:
         usage: TokenUsage | None = None,
         cost: Decimal | None = FREE,
         resumed: Resumed | None = None,
+        purse: Purse | None = None,
+        hold: Hold | None = None,
+        attempt_id: UUID | None = None,
+        spoken: int = 0,
     ) -> None:
         self._turn_id = turn_id
         self._conversation_id = conversation_id
@@ -69,12 +74,17 @@ class TurnLog:
         self._base_url = base_url
         self._usage = usage or TokenUsage()
         self._cost = cost
+        self._purse = purse
+        self._hold = hold
+        # The ledger's row that has the reservation: the running attempt's, or between two the last one's.
+        self._holder = attempt_id if hold is not None else None
         self._added = 0
         self._judgements: list[AIUsage] = []
         self._open_calls: set[str] = set()
         if resumed is not None:
             self._open_calls = {call.id for call in resumed.now} | {each.call.id for each in resumed.refused}
             functions.results.update({each.call.id: each for each in resumed.refused})
+        self._spoken = spoken
         self.refusal = None if resumed else breakers.refusal(base_url, model)
 
     def note(self, judgement: Judgement) -> None:
@@ -89,25 +99,47 @@ class TurnLog:
 
     def admit(self, asked: Attempt | None, next_id: UUID) -> bool:
         bill = None if asked is None else billing.bill(asked)
-        with self._writing():
-            go_on = storage.renew(self._turn_id, self._lease)
-            storage.admit_question(self._turn_id)
-            if asked is not None and bill is not None:
-                self._settle(asked.id, bill)
-                if go_on:
-                    self._announce(next_id, self._model)
+
+        def write() -> tuple[bool, Hold | None]:
+            hold = None
+            with self._writing():
+                go_on = storage.renew(self._turn_id, self._lease)
+                storage.admit_question(self._turn_id)
+                if asked is not None and bill is not None:
+                    self._settle(asked.id, bill)
+                    if go_on:
+                        left, prompt = self._left(bill), self._prompt(asked, bill)
+                        hold = self._announce(next_id, self._model, left, prompt)
+            return go_on, hold
+
+        go_on, hold = budgets.guarded(write)
         if asked is not None and bill is not None:
+            self._hold, self._holder = hold, next_id
             self._settled(asked, bill)
             self.refusal = breakers.refusal(self._base_url, self._model) if go_on else None
         return go_on
 
     def retry(self, failed: Attempt, next_id: UUID, model: str) -> None:
         bill = billing.bill(failed)
-        with self._writing():
-            if not storage.renew(self._turn_id, self._lease):
-                raise Stopped("cancelled")
-            self._settle(failed.id, bill)
-            self._announce(next_id, model)
+        prompt = self._prompt(failed, bill)
+
+        def write() -> Hold | None:
+            with self._writing():
+                if not storage.renew(self._turn_id, self._lease):
+                    raise Stopped("cancelled")
+                self._settle(failed.id, bill)
+                return self._announce(next_id, model, self._left(bill), prompt)
+
+        try:
+            hold = budgets.guarded(write)
+        except (Stopped, AIServiceError):
+            # There is no next one; this one was made all the same.
+            with self._writing():
+                self._settle(failed.id, bill)
+            self._hold, self._holder = None, None
+            self._settled(failed, bill)
+            raise
+        self._hold, self._holder = hold, next_id
         self._settled(failed, bill)
         self._model = model
         self.refusal = breakers.refusal(self._base_url, model)
@@ -126,7 +158,8 @@ class TurnLog:
             patience = timedelta(seconds=self._functions.patience(now))
             if not storage.renew(self._turn_id, self._lease + patience):
                 raise Stopped("cancelled")
-            self._settle(attempt.id, bill)
+            keep = self._left(bill)
+            self._settle(attempt.id, bill, keep)
             self._add([self._answer(attempt, bill, "completed", with_calls=True)])
             call_storage.record(
                 self._turn_id,
@@ -137,16 +170,24 @@ class TurnLog:
                     for each in examined
                 ],
             )
+        self._hold, self._holder = keep, attempt.id
+        self._spoken = self._prompt(attempt, bill)
         self._settled(attempt, bill)
         self._open_calls = {call.id for call in calls}
         return Plan(now, parked)
 
     def save_results(self, results: Sequence[FunctionResult], next_id: UUID) -> bool:
-        with self._writing():
-            go_on = storage.renew(self._turn_id, self._lease)
-            self._add_results(results)
-            if go_on:
-                self._announce(next_id, self._model)
+        def write() -> tuple[bool, Hold | None]:
+            with self._writing():
+                go_on = storage.renew(self._turn_id, self._lease)
+                said = self._add_results(results)
+                self._release()
+                if not go_on:
+                    return False, None
+                return True, self._announce(next_id, self._model, self._hold, self._spoken + said)
+
+        go_on, hold = budgets.guarded(write)
+        self._hold, self._holder = hold, next_id
         self._open_calls = set()
         self.refusal = breakers.refusal(self._base_url, self._model) if go_on else None
         return go_on
@@ -157,6 +198,8 @@ class TurnLog:
             storage.park(self._turn_id, until)
             self._add_results(results)
             ledger.add_to_conversation(self._conversation_id, 0, None)
+            self._release()
+        self._hold, self._holder = None, None
         self._open_calls = set()
         self._ended("awaiting_approval", "awaiting_approval", None, None)
         return Settled(self._usage, self._cost, None)
@@ -189,6 +232,7 @@ class TurnLog:
                     self._settle(attempt.id, bill)
                 else:
                     ledger.add_to_conversation(self._conversation_id, 0, None)
+                self._release(attempt)
                 if self._open_calls:
                     made = self._functions.results.items()
                     self._add_results([result for call_id, result in made if call_id in self._open_calls])
@@ -201,9 +245,11 @@ class TurnLog:
             if attempt is not None and bill is not None:
                 with self._writing():
                     self._settle(attempt.id, bill)
+                    self._release(attempt)
             raise
         if attempt is not None and bill is not None:
             self._settled(attempt, bill)
+            budgets.settled(attempt.request.model, bill, self._purse)
         self._ended(ending.status, ending.reason, error, bill)
         return Settled(self._usage, self._cost, message.pk if message else None)
 
@@ -225,25 +271,49 @@ class TurnLog:
             self._added += 1
         storage.add_messages(messages)
 
-    def _add_results(self, results: Sequence[FunctionResult]) -> None:
+    def _add_results(self, results: Sequence[FunctionResult]) -> int:
+        """Keep them; answers how many tokens they are."""
         call_storage.settle(self._turn_id, results)
         function_storage.count(results)
         observed.called(results, **self._whose)
-        if results:
-            self._add([self._result(result) for result in results])
+        messages = [self._result(result) for result in results]
+        if messages:
+            self._add(messages)
+        return sum(tokens.PER_MESSAGE + (message.token_count or 0) for message in messages)
 
-    def _announce(self, attempt_id: UUID, model: str) -> None:
+    def _announce(self, attempt_id: UUID, model: str, left: Hold | None, prompt_tokens: int) -> Hold | None:
+        """Announce the next attempt, with what is left of the reservation or, if need be, a new one."""
+        hold = None if self._purse is None else self._purse.next(left, prompt_tokens, model)
         ledger.announce(
             attempt_id,
             user_id=self._user_id,
             conversation_id=self._conversation_id,
             turn_id=self._turn_id,
             model=model,
+            hold=hold,
         )
+        return hold
 
-    def _settle(self, attempt_id: UUID, bill: Bill) -> None:
-        if ledger.settle(attempt_id, bill):
+    def _settle(self, attempt_id: UUID, bill: Bill, keep: Hold | None = None) -> None:
+        if ledger.settle(attempt_id, bill, keep):
             ledger.add_to_conversation(self._conversation_id, bill.usage.total_tokens, bill.cost)
+
+    def _left(self, bill: Bill) -> Hold | None:
+        return None if self._hold is None else budgets.remaining(self._hold, bill.cost)
+
+    def _release(self, settled: Attempt | None = None) -> None:
+        """Release what the last attempt still keeps; the one that was settled just now keeps nothing."""
+        if self._holder is not None and (settled is None or settled.id != self._holder):
+            ledger.release(self._holder)
+
+    def _prompt(self, attempt: Attempt, bill: Bill) -> int:
+        """How many tokens the next request takes in, before what is added to what `attempt` has said."""
+        if self._purse is None:
+            return 0
+        request = attempt.request
+        asked = bill.usage.prompt_tokens or self._purse.prompt_tokens(request.messages, request.model)
+        said = 0 if attempt.error is not None else bill.usage.completion_tokens + tokens.PER_MESSAGE
+        return asked + said
 
     def _settled(self, attempt: Attempt, bill: Bill) -> None:
         """What follows from an attempt whose settling is stored."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -33,6 +33,21 @@ class Bill:
     error_code: str = ""
     latency_ms: int | None = None
     time_to_first_token_ms: int | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What a row of the ledger has reserved of the budgets: `cost` USD in `windows`, from `at` to `until`.
+
+    `groups` are those of the user that have a budget: ",3,17,".
+    """
+
+    cost: Decimal
+    at: datetime
+    until: datetime
+    windows: tuple[str, ...]
+    groups: str = ""
 
 
 def announce(
@@ -43,18 +58,21 @@ def announce(
     conversation_id: UUID | None = None,
     turn_id: UUID | None = None,
     kind: str = AIUsage.Kind.CHAT,
+    hold: Hold | None = None,
 ) -> None:
-    """Write that an attempt is about to be made."""
-    insert(
-        AIUsage(
-            pk=attempt_id,
-            user_id=user_id,
-            conversation_id=conversation_id,
-            turn_id=turn_id,
-            kind=kind,
-            model=model,
-        )
+    """Write that an attempt is about to be made, and what it may cost where there are budgets."""
+    row = AIUsage(
+        pk=attempt_id,
+        user_id=user_id,
+        conversation_id=conversation_id,
+        turn_id=turn_id,
+        kind=kind,
+        model=model,
     )
+    if hold is not None:
+        row.reserved_cost, row.reserved_until = hold.cost, hold.until
+        row.timestamp, row.budget_groups = hold.at, hold.groups
+    insert(row)
 
 
 def note_cached(*, user_id: Any, model: str, latency_ms: int) -> None:
@@ -77,8 +95,12 @@ def record(rows: Sequence[AIUsage]) -> None:
     AIUsage.objects.using(primary()).bulk_create(rows)
 
 
-def settle(attempt_id: UUID, bill: Bill) -> bool:
-    """Write what an attempt took. Only the first settling counts: False, and no change, afterwards."""
+def settle(attempt_id: UUID, bill: Bill, keep: Hold | None = None) -> bool:
+    """Write what an attempt took. Only the first settling counts: False, and no change, afterwards.
+
+    Its reservation is released, but for what is to be kept for the attempts that follow.
+    """
+    now = timezone.now()
     values: dict[str, Any] = {
         "outcome": bill.outcome,
         "prompt_tokens": bill.usage.prompt_tokens,
@@ -89,6 +111,9 @@ def settle(attempt_id: UUID, bill: Bill) -> bool:
         "reasoning_tokens": bill.usage.reasoning_tokens,
         "estimated_cost": bill.cost,
         "price_source": bill.price_source,
+        "priced_at": now if bill.price_source else None,
+        "reserved_cost": keep.cost if keep else None,
+        "reserved_until": keep.until if keep else None,
         "usage_source": bill.usage_source,
         "service_tier": bill.service_tier,
         "request_id": bill.request_id,
@@ -98,7 +123,20 @@ def settle(attempt_id: UUID, bill: Bill) -> bool:
     }
     if bill.model:
         values["model"] = bill.model
+    if bill.metadata:
+        values["metadata"] = bill.metadata
     return bool(update(AIUsage, {"pk": attempt_id, "outcome": AIUsage.Outcome.RUNNING}, values))
+
+
+def release(attempt_id: UUID) -> None:
+    """Release what a settled attempt still keeps."""
+    AIUsage.objects.using(primary()).filter(pk=attempt_id).update(reserved_cost=None, reserved_until=None)
+
+
+def release_turn(turn_id: UUID) -> None:
+    """Release whatever any attempt of a turn holds."""
+    rows = AIUsage.objects.using(primary()).filter(turn_id=turn_id, reserved_cost__isnull=False)
+    rows.update(reserved_cost=None, reserved_until=None)
 
 
 def add_to_conversation(conversation_id: UUID, tokens: int, cost: Decimal | None) -> None:
@@ -127,7 +165,11 @@ def abandon(before: datetime) -> int:
         nobody_waits, outcome=AIUsage.Outcome.RUNNING, timestamp__lt=before
     )
     return lost.update(
-        outcome=AIUsage.Outcome.INTERRUPTED, error_code="interrupted", updated_at=timezone.now()
+        outcome=AIUsage.Outcome.INTERRUPTED,
+        error_code="interrupted",
+        reserved_cost=None,
+        reserved_until=None,
+        updated_at=timezone.now(),
     )
 
 

@@ -24,6 +24,7 @@ from django_chatgpt.exceptions import AIServiceError, ConflictError, NotFoundErr
 from django_chatgpt.models import AIConfiguration, AIConversation, AIMessage, AITurn
 from django_chatgpt.storage import ledger
 from django_chatgpt.storage.history import History, load_history
+from django_chatgpt.storage.ledger import Hold
 from django_chatgpt.storage.primary import atomic, in_transaction, primary
 from django_chatgpt.storage.statements import find, insert, update
 
@@ -70,6 +71,7 @@ class OpenedTurn:
     history: list[Message]
     used: int
     next_sequence: int
+    hold: Hold | None = None
 
 
 def configuration_of(conversation_id: UUID, user_id: Any) -> UUID | None:
@@ -93,8 +95,15 @@ def find_repeat(user_id: Any, idempotency_key: str, fingerprint: str) -> AITurn 
     return turn
 
 
-def open_turn(question: Question, model: str, sweep: Callable[[AITurn], bool]) -> OpenedTurn | AITurn:
+def open_turn(
+    question: Question,
+    model: str,
+    sweep: Callable[[AITurn], bool],
+    reserve: Callable[[int], Hold] | None = None,
+) -> OpenedTurn | AITurn:
     """Store the question and its turn, and announce the first attempt in the ledger.
+
+    `reserve` holds the budgets for it, given the tokens of what is sent; what it raises undoes everything.
 
     Returns the earlier turn where the idempotency key has opened one. Raises ConflictError naming the turn
     that the conversation is busy with; one whose lease ran out is ended by `sweep` first.
@@ -103,7 +112,7 @@ def open_turn(question: Question, model: str, sweep: Callable[[AITurn], bool]) -
     for _ in range(OPEN_TRIES):
         try:
             with atomic():
-                return _open(question, model)
+                return _open(question, model, reserve)
         except IntegrityError:
             failure = None
         except OperationalError as error:
@@ -136,7 +145,7 @@ def busy_with(turn: AITurn) -> ConflictError:
     )
 
 
-def _open(question: Question, model: str) -> OpenedTurn:
+def _open(question: Question, model: str, reserve: Callable[[int], Hold] | None) -> OpenedTurn:
     # The first statement of the transaction writes: on SQLite a transaction that begins by reading can't
     # wait for another writer.
     now = timezone.now()
@@ -177,6 +186,7 @@ def _open(question: Question, model: str) -> OpenedTurn:
             metadata={"refused_by": question.refused_by} if question.refused_by else {},
         )
     )
+    hold = None if reserve is None else reserve(said.used)
     attempt_id = uuid7()
     if (refusal := question.refusal) is None:
         ledger.announce(
@@ -185,6 +195,7 @@ def _open(question: Question, model: str) -> OpenedTurn:
             conversation_id=conversation_id,
             turn_id=turn.pk,
             model=model,
+            hold=hold,
         )
     else:
         end(
@@ -195,7 +206,7 @@ def _open(question: Question, model: str) -> OpenedTurn:
             error_message=refusal.public_message,
         )
     history: list[Message] = [*said.messages, {"role": "user", "content": question.text}]
-    return OpenedTurn(turn.pk, conversation_id, attempt_id, history, said.used, said.last + 2)
+    return OpenedTurn(turn.pk, conversation_id, attempt_id, history, said.used, said.last + 2, hold)
 
 
 def title_of(text: str) -> str:
