@@ -59,6 +59,7 @@ class Store:
     attempts: list[Attempt] = field(default_factory=list)
     go_on: list[bool] = field(default_factory=list)
     finish_error: Exception | None = None
+    refuse: dict[str, Exception] = field(default_factory=dict)
     guarded: frozenset[str] = frozenset()
     refusals: list[AIServiceError | None] = field(default_factory=list)
     judgements: list[Judgement] = field(default_factory=list)
@@ -77,6 +78,7 @@ class Store:
         return self.refusals.pop(0) if self.refusals else None
 
     def retry(self, failed: Attempt, next_id: UUID, model: str) -> None:
+        self._keep("retry")
         self.attempts.append(failed)
         self.log.append(("retry", failed.error.code if failed.error else "", model))
 
@@ -85,6 +87,7 @@ class Store:
         return self.go_on.pop(0) if self.go_on else True
 
     def record_calls(self, attempt: Attempt, calls: Sequence[FunctionCall]) -> Plan:
+        self._keep("record_calls")
         self.attempts.append(attempt)
         self.log.append(("calls", [call.id for call in calls]))
         return Plan(
@@ -93,12 +96,18 @@ class Store:
         )
 
     def save_results(self, results: Sequence[FunctionResult], next_id: UUID) -> bool:
+        self._keep("save_results")
         self.log.append(("results", [result.output for result in results]))
         return self.go_on.pop(0) if self.go_on else True
 
     def park(self, results: Sequence[FunctionResult]) -> Settled:
         self.log.append(("park", [result.output for result in results]))
         return Settled(USAGE, None, None)
+
+    def _keep(self, what: str) -> None:
+        """Keep nothing of it, where the transaction is to be rolled back."""
+        if what in self.refuse:
+            raise self.refuse[what]
 
     def finish(self, ending: Ending) -> Settled:
         if self.finish_error is not None:
@@ -397,6 +406,24 @@ def test_a_stop_while_waiting_settles_the_failed_attempt_once() -> None:
     _, ending = world.run(make_spec(world, store, renew_after=0.1))
     assert ending.status == "cancelled"
     assert [attempt.outcome for attempt in store.attempts] == ["failed"]
+
+
+@pytest.mark.parametrize(
+    ("where", "attempts"),
+    [("retry", ["failed"]), ("record_calls", ["completed"]), ("save_results", ["completed"])],
+)
+@pytest.mark.parametrize("error", [Stopped("cancelled"), Stopped("lost"), RuntimeError()], ids=repr)
+def test_what_could_not_be_kept_leaves_the_attempt_before_it_to_be_settled(
+    where: str, attempts: list[str], error: Exception
+) -> None:
+    """And none that was never announced is settled in its place."""
+    asked = ProviderUnavailableError() if where == "retry" else calls(CallFragment(0, "a", "f", "{}"))
+    world, store = World(asked), Store(refuse={where: error})
+    spec = make_spec(world, store, tools=[WEATHER])
+    world.run(spec)
+    assert [(attempt.id, attempt.outcome) for attempt in store.attempts] == [
+        (spec.attempt_id, outcome) for outcome in attempts
+    ]
 
 
 def test_parallel_calls_with_mixed_fragments_come_out_in_order() -> None:

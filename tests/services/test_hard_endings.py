@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.utils import timezone
 from pytest_django import Settings
@@ -23,14 +24,16 @@ from django_chatgpt.models import (
     AIUsage,
 )
 from django_chatgpt.runtime import inline
+from django_chatgpt.runtime.tasks import wait_for_turns
 from django_chatgpt.services import AIService, approvals, chat
 from django_chatgpt.services.turns import TurnLog
 from django_chatgpt.storage import calls as call_storage
-from django_chatgpt.testing import Answer, Call, FakeOpenAI
+from django_chatgpt.testing import Answer, Call, Failure, FakeOpenAI
 
 pytestmark = pytest.mark.django_db
 
 PAID: list[int] = []
+COLOURS = ["sync", "async"]
 
 
 def pay(amount: int) -> str:
@@ -200,6 +203,32 @@ def test_a_retry_of_a_turn_that_is_over_is_not_made(user: User, fake_openai: Fak
     assert not AIUsage.objects.filter(outcome="running").exists()
     turn.refresh_from_db()
     assert turn.status == "interrupted"
+
+
+async def _to_the_end(prepared: chat.Prepared) -> None:
+    chat.launch(prepared)
+    await wait_for_turns()
+
+
+@pytest.mark.parametrize("run", [lambda it: list(chat.run(it)), async_to_sync(_to_the_end)], ids=COLOURS)
+@pytest.mark.parametrize(
+    ("answer", "row"),
+    [
+        (Failure(503, retry_after=0), ("failed", "provider_unavailable")),
+        (Answer(calls=[Call("look", {"word": "x"})]), ("completed", "")),
+    ],
+    ids=["retry", "record_calls"],
+)
+def test_a_wish_to_stop_that_is_seen_between_two_attempts_leaves_none_of_them_open(
+    run: Any, answer: Any, row: tuple[str, str], user: User, fake_openai: FakeOpenAI
+) -> None:
+    fake_openai.script(answer)
+    prepared = chat.begin(chat.Ask(user=user, text="Look"))
+    assert isinstance(prepared, chat.Prepared)
+    AITurn.objects.update(cancel_requested_at=timezone.now())
+    run(prepared)
+    assert AITurn.objects.get().status == "cancelled"
+    assert AIUsage.objects.values_list("outcome", "error_code").get() == row
 
 
 def test_a_configuration_that_is_switched_off_answers_no_more(user: User, fake_openai: FakeOpenAI) -> None:

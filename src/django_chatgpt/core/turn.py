@@ -125,10 +125,9 @@ class _Run:
         self._saved_text = 0
         return self.attempt
 
-    def announce_next(self) -> UUID:
-        self.next_attempt_id = uuid7()
-        self.announced = True
-        return self.next_attempt_id
+    def announce(self, attempt_id: UUID) -> None:
+        """The next attempt is in the ledger by now."""
+        self.next_attempt_id, self.announced = attempt_id, True
 
     def checkpoint_due(self, now: float, text_length: int) -> bool:
         waited = now - self._saved_at
@@ -233,7 +232,7 @@ def _answer(run: _Run) -> Generator[Effect | TurnEvent, Any, str]:
             if mended:
                 raise StructuredOutputError(raw=reply.text)
             mended = True
-            yield Db(partial(spec.store.retry, attempt, run.announce_next(), run.models[0]))
+            yield from _try_again(run, attempt)
             yield run.number(Discarded())
             transcript.add({"role": "assistant", "content": reply.text}, {"role": "user", "content": problem})
             continue
@@ -284,10 +283,11 @@ def _make_calls(
 
 
 def _save_results(run: _Run, results: Sequence[FunctionResult]) -> _Steps:
-    go_on = yield Db(partial(run.spec.store.save_results, results, run.announce_next()))
+    next_id = uuid7()
+    go_on = yield Db(partial(run.spec.store.save_results, results, next_id))
     if not go_on:
-        run.announced = False
         raise Stopped("cancelled")
+    run.announce(next_id)
 
 
 def _ask_model(run: _Run, request: ModelRequest) -> Generator[Effect | TurnEvent, Any, Attempt]:
@@ -319,7 +319,14 @@ def _ask_model(run: _Run, request: ModelRequest) -> Generator[Effect | TurnEvent
         if delay is None:
             raise error
         yield from _wait(run, delay)
-        yield Db(partial(spec.store.retry, attempt, run.announce_next(), run.models[0]))
+        yield from _try_again(run, attempt)
+
+
+def _try_again(run: _Run, failed: Attempt) -> _Steps:
+    """Settle an attempt and announce the next. Where that is not kept, the failed one is still open."""
+    next_id = uuid7()
+    yield Db(partial(run.spec.store.retry, failed, next_id, run.models[0]))
+    run.announce(next_id)
 
 
 def _read(run: _Run, attempt: Attempt) -> _Steps:
