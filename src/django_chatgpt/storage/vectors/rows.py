@@ -58,7 +58,11 @@ def read_some(scope: Scope, keys: Sequence[bytes]) -> Iterator[tuple[Keys, Matri
     """Those of the rows that are in `scope`, some at a time."""
     for start in range(0, len(keys), KEYS_PER_READ):
         wanted = [UUID(bytes=key) for key in keys[start : start + KEYS_PER_READ]]
-        found = raw(of_scope(scope).filter(pk__in=wanted).values_list("pk", "vector"))
+        # By key alone: asked for the scope too, SQLite walks through all of it.
+        asked = EmbeddingVector.objects.using(primary()).filter(pk__in=wanted)
+        values = raw(asked.values_list("pk", "vector", "owner_key", "model", "dimensions"))
+        place = (scope.owner_key, scope.model, scope.dimensions)
+        found = [row for row in values if tuple(row[2:]) == place]
         if found:
             yield keys_of(row[0] for row in found), floats([row[1] for row in found], scope.dimensions)
 

@@ -38,7 +38,7 @@ class SignBitsBackend(ExactBackend):
     """Subclass it to weigh recall against time: `candidates` for each row that is asked for, and at least."""
 
     candidates = 20
-    least_candidates = 400
+    least_candidates = 200
 
     def search(
         self,
