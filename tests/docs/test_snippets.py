@@ -25,6 +25,8 @@ PAGES = [
     "tutorial/install.md",
     "how-to/ask.md",
     "how-to/budgets.md",
+    "how-to/pgvector.md",
+    "how-to/change-embedding-model.md",
     "how-to/observe.md",
     "how-to/resilience.md",
     "how-to/search.md",
