@@ -130,16 +130,8 @@ class TurnLog:
                 self._settle(failed.id, bill)
                 return self._announce(next_id, model, self._left(bill), prompt)
 
-        try:
-            hold = budgets.guarded(write)
-        except (Stopped, AIServiceError):
-            # There is no next one; this one was made all the same.
-            with self._writing():
-                self._settle(failed.id, bill)
-            self._hold, self._holder = None, None
-            self._settled(failed, bill)
-            raise
-        self._hold, self._holder = hold, next_id
+        # Where that is refused, the ending settles the failed one.
+        self._hold, self._holder = budgets.guarded(write), next_id
         self._settled(failed, bill)
         self._model = model
         self.refusal = breakers.refusal(self._base_url, model)
