@@ -36,7 +36,8 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_stats_say_what_there_is_and_who_searches() -> None:
+def test_stats_say_what_there_is_and_who_searches(settings: Settings) -> None:
+    settings.OPENAI_VECTOR_BACKEND = None
     assert said("stats") == "searched by MatrixBackend\n"
     rows.embedding(content="a")
     rows.embedding(content="b")
