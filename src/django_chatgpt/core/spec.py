@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Literal, Protocol
 from uuid import UUID
@@ -192,11 +192,17 @@ class TurnControl:
     stop_after_call: bool = False
 
 
+def with_model(request: ModelRequest, model: str) -> tuple[ModelRequest, Window | None]:
+    """The same request of another model, where nothing is known of what that takes."""
+    return replace(request, model=model), None
+
+
 @dataclass(slots=True)
 class TurnSpec:
     """Everything a turn needs to know. `attempt_id` is the ledger row that was announced with the question.
 
-    `fallbacks` are the models to ask in this order where that of the request can't be reached.
+    `fallbacks` are the models to ask in this order where that of the request can't be reached; `fit` makes
+    the request that of another model, and says what that one takes.
     `renew_after` is how many seconds may pass in silence before the lease is renewed. `resumed` is there if
     the turn has rested: it goes on with these calls, at step `first_step`. `check` tells what is wrong with
     a whole answer, None if nothing is; the model gets one chance to mend it. `window` is what the messages
@@ -213,6 +219,7 @@ class TurnSpec:
     max_steps: int = 8
     max_retries: int = 3
     fallbacks: Sequence[str] = ()
+    fit: Callable[[ModelRequest, str], tuple[ModelRequest, Window | None]] = with_model
     renew_after: float = 10.0
     first_step: int = 0
     resumed: Resumed | None = None

@@ -54,6 +54,7 @@ from django_chatgpt.exceptions import (
     AIServiceError,
     ProviderProtocolError,
     StructuredOutputError,
+    TokenLimitError,
     TurnInterruptedError,
 )
 
@@ -73,6 +74,8 @@ class _Run:
         self.began = spec.clock()
         self.next_attempt_id = spec.attempt_id
         self.models = [spec.request.model, *spec.fallbacks]
+        self.request = spec.request
+        self.transcript = Transcript(spec.request.messages, spec.window)
         self.attempt: Attempt | None = None
         self.announced = spec.resumed is None
         self.stream_open = False
@@ -112,10 +115,10 @@ class _Run:
         return event
 
     def begin_attempt(self, request: ModelRequest) -> Attempt:
-        """The attempt that was announced, of the model whose turn it is."""
+        """The attempt that was announced."""
         self.attempt = Attempt(
             id=self.next_attempt_id,
-            request=replace(request, model=self.models[0]),
+            request=request,
             started=self.clock(),
             reply=Reply(self.next_attempt_id.hex[-12:], frozenset(self.call_ids)),
         )
@@ -124,6 +127,15 @@ class _Run:
         self.announced = False
         self._saved_text = 0
         return self.attempt
+
+    def next_request(self) -> ModelRequest:
+        """What the model whose turn it is, `models[0]`, is asked next. Raises TokenLimitError."""
+        request, window = self.request, None
+        if request.model != self.models[0]:
+            request, window = self.spec.fit(request, self.models[0])
+        messages = self.transcript.shown(window)
+        self.request = request
+        return replace(request, messages=messages)
 
     def announce(self, attempt_id: UUID) -> None:
         """The next attempt is in the ledger by now."""
@@ -208,7 +220,7 @@ class _Parked(Exception):
 def _answer(run: _Run) -> Generator[Effect | TurnEvent, Any, str]:
     """Step until the model answers without calling a function. Returns the reason it ended for."""
     spec = run.spec
-    transcript = Transcript(spec.request.messages, spec.window)
+    transcript = run.transcript
     if run.judge is not None and run.refused == "question":
         yield from _judge_question(run, run.judge)
     if spec.resumed is not None:
@@ -219,10 +231,9 @@ def _answer(run: _Run) -> Generator[Effect | TurnEvent, Any, str]:
         transcript.repair()
     mended = False
     for step in count(spec.first_step):
-        request = replace(spec.request, messages=transcript.shown())
         if spec.request.tools and step >= spec.max_steps:
-            request = replace(request, tool_choice="none")
-        attempt = yield from _ask_model(run, request)
+            run.request = replace(run.request, tool_choice="none")
+        attempt = yield from _ask_model(run)
         reply = attempt.reply
         calls = reply.calls
         if not calls or reply.finish_reason in ("length", "content_filter"):
@@ -236,7 +247,7 @@ def _answer(run: _Run) -> Generator[Effect | TurnEvent, Any, str]:
             yield run.number(Discarded())
             transcript.add({"role": "assistant", "content": reply.text}, {"role": "user", "content": problem})
             continue
-        if request.tool_choice == "none" or not request.tools:
+        if run.request.tool_choice == "none" or not spec.request.tools:
             return "max_steps"
         if spec.control.stop_after_call:
             raise Stopped("cancelled")
@@ -290,9 +301,10 @@ def _save_results(run: _Run, results: Sequence[FunctionResult]) -> _Steps:
     run.announce(next_id)
 
 
-def _ask_model(run: _Run, request: ModelRequest) -> Generator[Effect | TurnEvent, Any, Attempt]:
+def _ask_model(run: _Run) -> Generator[Effect | TurnEvent, Any, Attempt]:
     """Get one whole answer, trying again and of other models as long as nobody has seen any of it."""
     spec = run.spec
+    request = run.next_request()
     chain = Chain(run.models, spec.max_retries, request.timeout, spec.jitter)
     while True:
         attempt = run.begin_attempt(request)
@@ -318,8 +330,21 @@ def _ask_model(run: _Run, request: ModelRequest) -> Generator[Effect | TurnEvent
         delay = chain.after(error, asked=attempt.asked)
         if delay is None:
             raise error
+        if run.models[0] != request.model:
+            request = _request_that_fits(run, error)
         yield from _wait(run, delay)
         yield from _try_again(run, attempt)
+
+
+def _request_that_fits(run: _Run, error: AIServiceError) -> ModelRequest:
+    """What the next model is asked, of those that can take it. Raises `error` if none can."""
+    while True:
+        try:
+            return run.next_request()
+        except TokenLimitError:
+            if len(run.models) == 1:
+                raise error from None
+            del run.models[0]
 
 
 def _try_again(run: _Run, failed: Attempt) -> _Steps:
@@ -407,7 +432,7 @@ def _wait(run: _Run, seconds: float) -> _Steps:
 def _close_attempt(run: _Run, ending: Ending) -> Attempt | None:
     """The attempt that the ending has to settle, with its outcome."""
     if run.announced:
-        run.begin_attempt(run.spec.request).asked = False
+        run.begin_attempt(run.request).asked = False
     attempt = run.attempt
     if attempt is not None and attempt.ended is None:
         attempt.ended = run.clock()

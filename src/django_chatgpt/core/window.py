@@ -85,16 +85,20 @@ class Transcript:
         """Put results that were added late behind their calls."""
         self._messages = repair(self._messages)
 
-    def shown(self) -> tuple[Message, ...]:
-        """What the model is sent next. Raises TokenLimitError if the turn itself has become too long."""
-        window = self._window
+    def shown(self, window: Window | None = None) -> tuple[Message, ...]:
+        """What the model is sent next; `window` is there if it is another model from now on.
+
+        Raises TokenLimitError, with nothing changed, if the turn itself is too long for it.
+        """
+        window = window or self._window
         if window is not None and self._used > window.room:
             counts = [window.count(message) for message in self._messages]
-            kept, self._used = trim(self._messages, counts, window.room, present=self._present)
-            self._present -= len(self._messages) - len(kept)
-            self._messages = kept
-            if self._used > window.room:
+            kept, used = trim(self._messages, counts, window.room, present=self._present)
+            if used > window.room:
                 raise TokenLimitError(
-                    f"What has to be sent is {self._used:,} tokens; the model takes {window.room:,} here."
+                    f"What has to be sent is {used:,} tokens; the model takes {window.room:,} here."
                 )
+            self._present -= len(self._messages) - len(kept)
+            self._messages, self._used = kept, used
+        self._window = window
         return tuple(self._messages)

@@ -254,6 +254,7 @@ def prepare(
         max_steps=rules.max_steps,
         max_retries=rules.max_retries,
         fallbacks=[model for model in access.allowed_of(box.user, rules.fallbacks) if model != request.model],
+        fit=partial(context.fit, tools=box.schemas),
         renew_after=rules.lease.total_seconds() / 3,
         first_step=first_step,
         resumed=resumed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from django_chatgpt.conf import conf
@@ -39,6 +40,13 @@ def window_of(
         room -= window // ALLOWANCE
     used = sum(tokens.PER_MESSAGE + tokens.count_known(message["content"]) for message in system)
     return Window(room, count, used)
+
+
+def fit(request: ModelRequest, model: str, tools: Iterable[Mapping[str, Any]]) -> tuple[ModelRequest, Window]:
+    """A request as another model takes it, and the window of that one."""
+    most = longest_answer(model, request.max_output_tokens)
+    fitted = replace(request, model=model, max_output_tokens=most)
+    return fitted, window_of(fitted, tools)
 
 
 def whole_window(model: str) -> Window:
