@@ -10,8 +10,6 @@ from django_chatgpt.testing import Answer, FakeOpenAI, Gate
 from tests.servers.conftest import Browse, Serve, Tables
 from tests.servers.processes import ASGI, Kind, until
 
-pytestmark = pytest.mark.xdist_group("servers")
-
 PIECES = ["One ", "two ", "three ", "four"]
 MANY = [f"{number} " for number in range(400)]
 

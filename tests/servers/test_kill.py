@@ -9,8 +9,6 @@ from django_chatgpt.testing import Answer, FakeOpenAI, Gate
 from tests.servers.conftest import Browse, Serve, Tables
 from tests.servers.processes import Kind, until
 
-pytestmark = pytest.mark.xdist_group("servers")
-
 PIECES = ["Once ", "upon ", "a ", "time"]
 HEARD = "Once upon "
 

@@ -17,8 +17,6 @@ from tests.servers.conftest import USUAL, environment, prepare
 from tests.servers.processes import PATIENCE, Browser, Kind, Server, until
 from tests.settings import base
 
-pytestmark = pytest.mark.xdist_group("servers")
-
 psycopg = pytest.importorskip("psycopg")
 pytest.importorskip("psycopg_pool")
 
@@ -67,7 +65,7 @@ async def test_all_stream_and_none_holds_a_connection(
     kind: Kind, site: dict[str, Any], postgres: str, tmp_path: Path, fake_openai: FakeOpenAI, gate: Gate
 ) -> None:
     pool = {"min_size": 1, "max_size": CONNECTIONS, "timeout": 20}
-    name = f"django-chatgpt {tmp_path.name}"[-63:]
+    name = f"django-chatgpt {os.getpid()} {kind} {len(site)}"
     options = {"pool": pool, "application_name": name}
     variables = environment(
         postgres,

@@ -9,8 +9,6 @@ from tests.servers.conftest import Browse, Serve, Tables
 from tests.servers.processes import Browser, Kind
 from tests.settings import base
 
-pytestmark = pytest.mark.xdist_group("servers")
-
 
 def test_signing_in_and_a_whole_reply(kind: Kind, serve: Serve, fake_openai: FakeOpenAI) -> None:
     server = serve(kind)
