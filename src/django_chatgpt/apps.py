@@ -17,10 +17,21 @@ class DjangoChatGPTConfig(AppConfig):
         from django_chatgpt import checks  # noqa: F401 - registers them
         from django_chatgpt.functions import checks as function_checks  # noqa: F401 - registers them
         from django_chatgpt.functions import function_registry
+        from django_chatgpt.indexes import checks as index_checks  # noqa: F401 - registers them
+        from django_chatgpt.indexes import index_registry
 
         function_registry.autodiscover()
+        index_registry.autodiscover()
+        index_registry.attach(_watch)
         post_migrate.connect(_list_functions, sender=self)
         _observe()
+
+
+def _watch(index: Any) -> None:
+    """Have an index follow its objects. Imported here, as a site without any does not need it to start."""
+    from django_chatgpt.services.freshness import watch
+
+    watch(index)
 
 
 def _observe() -> None:

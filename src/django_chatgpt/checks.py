@@ -1,7 +1,7 @@
 """System checks: what `manage.py check` says about the settings of a site.
 
-Those about its functions are in `functions.checks`. An id keeps its meaning for ever; `CHECKS` lists them
-all.
+Those about its functions and indexes are in `functions.checks` and `indexes.checks`. An id keeps its meaning
+for ever; `CHECKS` lists them all.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 
 from django_chatgpt.conf import FAMILIES, NO_API_KEY, SETTINGS, Problem
 from django_chatgpt.functions.checks import FUNCTION_CHECKS
+from django_chatgpt.indexes.checks import INDEX_CHECKS
 
 UNKNOWN_NAME = "django_chatgpt.W001"
 NO_KEY = "django_chatgpt.W002"
@@ -37,6 +38,7 @@ CHECKS = MappingProxyType(
         UNSHARED_CACHE: "OPENAI_RATE_LIMITS with a default cache that each process has for itself.",
         NO_JUDGE: "OPENAI_MODERATE_OUTPUT without OPENAI_MODERATION_MODEL, so that answers are not judged.",
         **FUNCTION_CHECKS,
+        **INDEX_CHECKS,
     }
 )
 

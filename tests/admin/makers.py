@@ -23,6 +23,8 @@ from django_chatgpt.models import (
     EmbeddingClaim,
     EmbeddingScope,
     EmbeddingVector,
+    IndexedObject,
+    IndexedPassage,
 )
 from tests.models import rows
 
@@ -79,6 +81,10 @@ def make_scope(user: "User", number: int) -> EmbeddingScope:
     )
 
 
+def make_indexed(user: "User", number: int) -> IndexedObject:
+    return IndexedObject.objects.create(index="articles", object_key=f"{user.pk} {number}")
+
+
 MAKERS: dict["type[Model]", Callable[["User", int], "Model"]] = {
     AIConfiguration: lambda user, number: AIConfiguration.objects.create(name=f"{user.pk} {number}"),
     AIConversation: make_conversation,
@@ -96,6 +102,10 @@ MAKERS: dict["type[Model]", Callable[["User", int], "Model"]] = {
     EmbeddingScope: make_scope,
     EmbeddingChange: lambda user, number: EmbeddingChange.objects.create(
         scope=make_scope(user, number), version=number
+    ),
+    IndexedObject: make_indexed,
+    IndexedPassage: lambda user, number: IndexedPassage.objects.create(
+        indexed=make_indexed(user, number), number=number, content_hash="0" * 64
     ),
     AIAlert: make_alert,
     AIBudget: lambda user, number: AIBudget.objects.create(

@@ -23,6 +23,8 @@ TABLES = {
     "EmbeddingVector": "embedding_vector",
     "EmbeddingScope": "embedding_scope",
     "EmbeddingChange": "embedding_change",
+    "IndexedObject": "indexed_object",
+    "IndexedPassage": "indexed_passage",
     "AIAlert": "ai_alert",
     "AIBudget": "ai_budget",
 }

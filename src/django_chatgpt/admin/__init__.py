@@ -7,6 +7,7 @@ from django_chatgpt.admin.configuration import AIConfigurationAdmin
 from django_chatgpt.admin.conversation import AIConversationAdmin
 from django_chatgpt.admin.embedding import EmbeddingChangeAdmin, EmbeddingScopeAdmin, EmbeddingVectorAdmin
 from django_chatgpt.admin.function import AIFunctionAdmin
+from django_chatgpt.admin.index import IndexedObjectAdmin, IndexedPassageAdmin
 from django_chatgpt.admin.message import AIMessageAdmin
 from django_chatgpt.admin.turn import AITurnAdmin
 from django_chatgpt.admin.usage import AIUsageAdmin
@@ -24,4 +25,6 @@ __all__ = [
     "EmbeddingChangeAdmin",
     "EmbeddingScopeAdmin",
     "EmbeddingVectorAdmin",
+    "IndexedObjectAdmin",
+    "IndexedPassageAdmin",
 ]

@@ -9,6 +9,7 @@ from django_chatgpt.models.conversation import AIConversation
 from django_chatgpt.models.embedding import EmbeddingVector
 from django_chatgpt.models.embedding_scope import EmbeddingChange, EmbeddingScope
 from django_chatgpt.models.function import AIFunction
+from django_chatgpt.models.index import IndexedObject, IndexedPassage
 from django_chatgpt.models.message import AIMessage
 from django_chatgpt.models.turn import AITurn
 from django_chatgpt.models.usage import AIUsage
@@ -27,4 +28,6 @@ __all__ = [
     "EmbeddingClaim",
     "EmbeddingScope",
     "EmbeddingVector",
+    "IndexedObject",
+    "IndexedPassage",
 ]

@@ -3,6 +3,7 @@
 from django_chatgpt.services.ai import AIService
 from django_chatgpt.services.batches import EmbeddingBatch, FailedText
 from django_chatgpt.services.embeddings import EmbeddingService, SearchResult
+from django_chatgpt.services.indexes import IndexService, Passage
 from django_chatgpt.services.types import AIResponse, ChatMessage, FunctionCall, TokenUsage
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "EmbeddingService",
     "FailedText",
     "FunctionCall",
+    "IndexService",
+    "Passage",
     "SearchResult",
     "TokenUsage",
 ]

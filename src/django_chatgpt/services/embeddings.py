@@ -156,6 +156,17 @@ class EmbeddingService:
 
         return _search(job, found)
 
+    def prepare_query(
+        self, query: str, top_k: int, threshold: float | None = None, *, admitted: bool = False
+    ) -> tuple[Generator[Effect, Any, NDArray[float32]], str]:
+        """The steps that give a query's vector, after everything that may refuse the search, and its model.
+
+        With `admitted` the rate limits have counted it already.
+        """
+        _check_search(query, top_k, threshold, None, 0)
+        job = self._job([query], admitted=admitted)
+        return _query_vector(job), job.model
+
     def _job(
         self,
         texts: Sequence[str],
@@ -166,6 +177,7 @@ class EmbeddingService:
         truncate: bool = False,
         chunk: bool = False,
         vectors: bool = True,
+        admitted: bool = False,
     ) -> Job:
         """What is to be done, checked. `vectors=False` leaves them in the database until they are read."""
         access.require(self.user)
@@ -174,7 +186,8 @@ class EmbeddingService:
         _check_options(model, dimensions, metadata, len(texts))
         if truncate and chunk:
             raise InvalidRequestError(fields={"chunk": "can't be had together with truncate."})
-        rates.admit(self.user)
+        if not admitted:
+            rates.admit(self.user)
         too_long: TooLong = "truncate" if truncate else "chunk" if chunk else "error"
         return Job(
             texts=list(texts),
