@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 
 from django_chatgpt.core.vectors import pack_vector
 from django_chatgpt.models import EmbeddingVector
-from django_chatgpt.models.embedding import OWNER_KEY_LENGTH, owner_key_of
+from django_chatgpt.models.owner import OWNER_KEY_LENGTH, owner_key_of
 from tests.models import rows
 
 if TYPE_CHECKING:

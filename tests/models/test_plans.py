@@ -32,9 +32,10 @@ def queries() -> dict[str, tuple[QuerySet, str]]:
         ),
         "the active turn": (AITurn.objects.filter(active_conversation=key), "(active_conversation=?)"),
         "the turn of a key": (
-            AITurn.objects.filter(user=1, idempotency_key="k"),
-            "(user_id=? AND idempotency_key=?)",
+            AITurn.objects.filter(owner_key="1", idempotency_key="k"),
+            "(owner_key=? AND idempotency_key=?)",
         ),
+        "a user's turns": (AITurn.objects.filter(user=1), "(user_id=?)"),
         "turns whose lease ran out": (AITurn.objects.expired(), "ai_turn_status_lease"),
         "what a user has used": (
             AIUsage.objects.filter(user=1, timestamp__gte=now).order_by("timestamp"),

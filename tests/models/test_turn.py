@@ -105,6 +105,23 @@ def test_a_user_uses_an_idempotency_key_once(user: "User", other_user: "User") -
     rows.turn(rows.conversation(user=other_user), user=other_user, idempotency_key="k")
 
 
+def test_so_does_the_site_itself() -> None:
+    rows.turn(rows.conversation(), idempotency_key="k")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        rows.turn(rows.conversation(), idempotency_key="k")
+
+
+def test_whose_a_turn_is_follows_its_user(user: "User") -> None:
+    turn = rows.turn(rows.conversation())
+    assert turn.owner_key == ""
+    turn.user = user
+    turn.save(update_fields=["user"])
+    turn.refresh_from_db()
+    assert turn.owner_key == str(user.pk)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        AITurn.objects.update(owner_key="")
+
+
 def test_keys_that_differ_in_case_or_spaces_differ(user: "User") -> None:
     made = {
         key: rows.turn(rows.conversation(), user=user, idempotency_key=key) for key in ("k", "K", "k ", "ķ")

@@ -288,6 +288,14 @@ def test_cancel_closes_the_connection_at_once(
     assert row.completion_tokens > 0
 
 
+def test_a_key_of_the_site_itself_opens_one_turn(colour: Colour, fake_openai: FakeOpenAI, db: None) -> None:
+    first, second = (colour.ask(AIService(), "Hi", idempotency_key="k") for _ in range(2))
+    assert first.turn_id == second.turn_id
+    fake_openai.assert_asked(times=1)
+    with pytest.raises(ConflictError):
+        colour.ask(AIService(), "Something else", idempotency_key="k")
+
+
 def test_the_same_key_returns_the_first_turn(colour: Colour, user: User, fake_openai: FakeOpenAI) -> None:
     first = colour.ask(AIService(user), "Hi", idempotency_key="k")
     second = colour.ask(AIService(user), "Hi", idempotency_key="k")

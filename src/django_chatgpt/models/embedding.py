@@ -17,8 +17,9 @@ from django.utils.translation import gettext_lazy as _
 
 from django_chatgpt.core.vectors import dimensions_of, pack_vector, unpack_vector
 from django_chatgpt.models.base import TimeOrdered
-from django_chatgpt.models.embedding_scope import OWNER_KEY_LENGTH, note_change
+from django_chatgpt.models.embedding_scope import note_change
 from django_chatgpt.models.fields import ExactCharField
+from django_chatgpt.models.owner import OWNER_KEY_LENGTH, owner_key_of
 
 if TYPE_CHECKING:
     from numpy import float32
@@ -29,17 +30,6 @@ Place: TypeAlias = tuple[UUID, Any, str, str, int]
 
 #: Columns that say where a row lies: who changes one changes what a search finds.
 PLACE = frozenset({"user", "user_id", "owner_key", "model", "dimensions", "vector"})
-
-
-def owner_key_of(user_id: object) -> str:
-    """Say whose a row is in text that is never NULL: "" is the site.
-
-    A key as long as the column is hashed, so that no two users share one.
-    """
-    if user_id is None:
-        return ""
-    key = str(user_id)
-    return key if len(key) < OWNER_KEY_LENGTH else sha256(key.encode()).hexdigest()
 
 
 def content_hash_of(content: str) -> str:

@@ -14,8 +14,8 @@ from django.utils.translation import gettext_lazy as _
 from django_chatgpt.core.ids import uuid7
 from django_chatgpt.models.base import TimeOrdered
 from django_chatgpt.models.fields import ExactCharField
+from django_chatgpt.models.owner import OWNER_KEY_LENGTH
 
-OWNER_KEY_LENGTH = 64
 BYTES_PER_ID = 16
 
 #: The most ids in one change: a reader takes it in piece by piece.

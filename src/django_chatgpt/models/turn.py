@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_chatgpt.models.base import TimeOrdered
 from django_chatgpt.models.fields import ExactCharField
+from django_chatgpt.models.owner import OWNER_KEY_LENGTH, owner_key_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -53,7 +54,8 @@ class AITurn(TimeOrdered):
     Being unique, it lets the database hold one active turn per conversation on every database (MariaDB
     has no partial index). `save()` keeps it in step; a queryset's `update()` of `status` has to set it.
 
-    `idempotency_key` is unique per user; turns of no user are not compared with each other.
+    `idempotency_key` is unique per owner: `owner_key` follows `user` in `save()`, as a NULL, which is the
+    site itself, would be unique every time.
     `request_fingerprint` is a sha256 of what was asked: a key used again for something else is a conflict.
     """
 
@@ -76,6 +78,7 @@ class AITurn(TimeOrdered):
         related_name="ai_turns",
         db_index=False,
     )
+    owner_key = ExactCharField(max_length=OWNER_KEY_LENGTH, blank=True, default="", editable=False)
     status = models.CharField(
         _("status"), max_length=20, choices=TurnStatus.choices, default=TurnStatus.QUEUED
     )
@@ -101,9 +104,19 @@ class AITurn(TimeOrdered):
         db_table = "ai_turn"
         verbose_name = _("AI turn")
         verbose_name_plural = _("AI turns")
-        indexes = (models.Index(fields=["status", "lease_expires_at"], name="ai_turn_status_lease"),)
+        indexes = (
+            models.Index(fields=["status", "lease_expires_at"], name="ai_turn_status_lease"),
+            models.Index(fields=["user"], name="ai_turn_user"),
+        )
         constraints = (
-            models.UniqueConstraint(fields=["user", "idempotency_key"], name="ai_turn_user_idempotency_key"),
+            models.UniqueConstraint(
+                fields=["owner_key", "idempotency_key"], name="ai_turn_owner_idempotency_key"
+            ),
+            models.CheckConstraint(
+                name="ai_turn_owner_key",
+                condition=Q(user__isnull=True, owner_key="") | (Q(user__isnull=False) & ~Q(owner_key="")),
+                violation_error_message=_("owner_key: the user's key, or empty without a user."),
+            ),
             models.CheckConstraint(
                 name="ai_turn_active_conversation",
                 # "is not null" is said outright, because a comparison with NULL passes a check.
@@ -130,8 +143,10 @@ class AITurn(TimeOrdered):
         update_fields: Iterable[str] | None = None,
     ) -> None:
         self.fill_keys()
-        if update_fields is not None and "status" in (names := set(update_fields)):
-            update_fields = names | {"active_conversation"}
+        if update_fields is not None:
+            follows = {"status": "active_conversation", "user": "owner_key", "user_id": "owner_key"}
+            names = set(update_fields)
+            update_fields = names | {follows[name] for name in names if name in follows}
         super().save(
             force_insert=force_insert, force_update=force_update, using=using, update_fields=update_fields
         )
@@ -143,6 +158,7 @@ class AITurn(TimeOrdered):
     def fill_keys(self) -> None:
         """Set what follows from other columns; for those who write without `save()`."""
         self.active_conversation = self.conversation_id if self.is_active else None
+        self.owner_key = owner_key_of(self.user_id)
         self.idempotency_key = self.idempotency_key or None
 
     @property

@@ -11,7 +11,8 @@ from django_chatgpt.core.limits import context_window, family
 from django_chatgpt.core.request import Endpoint
 from django_chatgpt.exceptions import AIServiceError, TokenLimitError
 from django_chatgpt.models import EmbeddingVector
-from django_chatgpt.models.embedding import content_hash_of, owner_key_of
+from django_chatgpt.models.embedding import content_hash_of
+from django_chatgpt.models.owner import owner_key_of
 from django_chatgpt.services import tokens
 
 MAX_INPUTS: Final = 2048

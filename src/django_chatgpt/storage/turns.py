@@ -22,6 +22,7 @@ from django_chatgpt.core.messages import Message, storable
 from django_chatgpt.core.window import Window
 from django_chatgpt.exceptions import AIServiceError, ConflictError, NotFoundError
 from django_chatgpt.models import AIConfiguration, AIConversation, AIMessage, AITurn
+from django_chatgpt.models.owner import owner_key_of
 from django_chatgpt.storage import ledger
 from django_chatgpt.storage.history import History, load_history
 from django_chatgpt.storage.ledger import Hold
@@ -85,7 +86,8 @@ def configuration_of(conversation_id: UUID, user_id: Any) -> UUID | None:
 
 def find_repeat(user_id: Any, idempotency_key: str, fingerprint: str) -> AITurn | None:
     """The turn that this key has opened before; ConflictError if it was for another question."""
-    turn = AITurn.objects.using(primary()).filter(user_id=user_id, idempotency_key=idempotency_key).first()
+    own = AITurn.objects.using(primary()).filter(owner_key=owner_key_of(user_id))
+    turn = own.filter(idempotency_key=idempotency_key).first()
     if turn is not None and turn.request_fingerprint != fingerprint:
         raise ConflictError(
             "Idempotency-Key: this key was used for another request.",

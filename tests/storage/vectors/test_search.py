@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from pytest_django import Settings
 
 from django_chatgpt.models import EmbeddingVector
-from django_chatgpt.models.embedding import owner_key_of
+from django_chatgpt.models.owner import owner_key_of
 from django_chatgpt.storage.vectors import Scope, VectorBackend, get_backend
 
 pytestmark = pytest.mark.django_db
