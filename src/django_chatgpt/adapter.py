@@ -48,6 +48,10 @@ class Adapter:
             dialect=conf.api,
         )
 
+    def embedding_endpoint(self, user: Any, tenant: str = "") -> Endpoint:
+        """Where texts are embedded, if the server that answers does not do it."""
+        return self.endpoint(user, tenant)
+
     def allowed_models(self, user: Any) -> Sequence[str] | None:
         """The models that this user may ask, the one for questions that name none first; None: any."""
         return None

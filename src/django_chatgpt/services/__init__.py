@@ -4,7 +4,8 @@ from django_chatgpt.services.ai import AIService
 from django_chatgpt.services.batches import EmbeddingBatch, FailedText
 from django_chatgpt.services.embeddings import EmbeddingService, SearchResult
 from django_chatgpt.services.indexes import IndexService, Passage
-from django_chatgpt.services.types import AIResponse, ChatMessage, FunctionCall, TokenUsage
+from django_chatgpt.services.sources import search_function
+from django_chatgpt.services.types import AIResponse, ChatMessage, FunctionCall, Source, TokenUsage
 
 __all__ = [
     "AIResponse",
@@ -17,5 +18,7 @@ __all__ = [
     "IndexService",
     "Passage",
     "SearchResult",
+    "Source",
     "TokenUsage",
+    "search_function",
 ]

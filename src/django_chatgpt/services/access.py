@@ -32,13 +32,23 @@ def require(user: Any) -> None:
 
 def account_of(user: Any) -> Account:
     """The account of what this user asks now. Raises NotConfiguredError."""
-    adapter = get_adapter()
-    tenant = adapter.tenant(user)
+    tenant = tenant_of(user)
+    return Account(tenant, get_adapter().endpoint(user, tenant))
+
+
+def embedding_endpoint_of(user: Any) -> Endpoint:
+    """Where this user's texts are embedded. Raises NotConfiguredError."""
+    return get_adapter().embedding_endpoint(user, tenant_of(user))
+
+
+def tenant_of(user: Any) -> str:
+    """The tenant whom this user asks for now. Raises NotConfiguredError."""
+    tenant = get_adapter().tenant(user)
     if not isinstance(tenant, str) or len(tenant) > MAX_TENANT:
         raise NotConfiguredError(
             f"OPENAI_ADAPTER: a tenant must be a text of at most {MAX_TENANT} characters."
         )
-    return Account(tenant, adapter.endpoint(user, tenant))
+    return tenant
 
 
 def endpoint_of(turn: AITurn) -> Endpoint:

@@ -15,6 +15,7 @@ from django_chatgpt.conf import conf
 from django_chatgpt.core.events import TurnEvent
 from django_chatgpt.core.messages import TokenUsage
 from django_chatgpt.core.request import ModelRequest
+from django_chatgpt.core.spec import TurnSpec
 from django_chatgpt.database import ahop
 from django_chatgpt.exceptions import ContentFilterError, InvalidRequestError
 from django_chatgpt.models import AIConfiguration, AIConversation, AITurn
@@ -31,11 +32,13 @@ from django_chatgpt.services import (
     patterns,
     prices,
     rates,
+    sources,
     tokens,
 )
 from django_chatgpt.services.budgets import Purse
 from django_chatgpt.services.forms import Form, Model, Reading
 from django_chatgpt.services.results import Fold, Snapshot, fold
+from django_chatgpt.services.turns import TurnLog
 from django_chatgpt.services.types import AIResponse, ChatMessage
 
 if TYPE_CHECKING:
@@ -64,19 +67,21 @@ class AIService:
 
         Without a `conversation` a new one is begun; the response names it. Options: model, temperature,
         max_tokens, functions (those the model may call; None: all that are registered), use_functions,
+        sources (indexes of the site; the model is given their passages that are nearest to the question),
         idempotency_key. Raises any AIServiceError.
         """
-        prepared = self._begin(text, conversation, options)
+        prepared = self._begin(text, conversation, self._with_passages(text, options))
         if isinstance(prepared, AITurn):
             return _stored(follow.wait(prepared.pk, self._user_id))
-        return fold(chat.run(prepared))
+        return _sourced(fold(chat.run(prepared)), prepared.spec)
 
     async def aask(self, text: str, conversation: Conversation = None, **options: Any) -> AIResponse:
         """Like `ask`, in a coroutine."""
+        options = await self._awith_passages(text, options)
         turn = await chat.alaunch(partial(self._begin, text, conversation, options))
         if isinstance(turn, AITurn):
             return _stored(await follow.await_end(turn.pk, self._user_id))
-        return await afold(turn)
+        return _sourced(await afold(turn), turn.spec)
 
     def stream(self, text: str, conversation: Conversation = None, **options: Any) -> Generator[TurnEvent]:
         """Ask and yield the events of the turn as they come; a failure is an event, too.
@@ -85,7 +90,7 @@ class AIService:
         looks like: OPENAI_ON_DISCONNECT says what becomes of the turn. Raises what `ask` raises for a
         question that can't be asked at all.
         """
-        prepared = self._begin(text, conversation, options)
+        prepared = self._begin(text, conversation, self._with_passages(text, options))
         if isinstance(prepared, AITurn):
             return _begun(_events(follow.follow(prepared.pk, self._user_id)))
         return _begun(_events(chat.run(prepared)))
@@ -94,6 +99,7 @@ class AIService:
         self, text: str, conversation: Conversation = None, **options: Any
     ) -> AsyncGenerator[TurnEvent]:
         """Like `stream`, in a coroutine; the turn runs in a task of its own. Stored at the first step."""
+        options = await self._awith_passages(text, options)
         turn = await chat.alaunch(partial(self._begin, text, conversation, options))
         batches = follow.afollow(turn.pk, self._user_id) if isinstance(turn, AITurn) else turn.events()
         try:
@@ -240,6 +246,16 @@ class AIService:
     def _model(self) -> str:
         return (self.configuration.model if self.configuration else "") or conf.default_model
 
+    def _with_passages(self, text: str, options: dict[str, Any]) -> dict[str, Any]:
+        """The options with what the answer is to be found in, in the place of where."""
+        wanted = options.pop("sources", None)
+        return {**options, "passages": sources.find(self.user, text, wanted)} if wanted else options
+
+    async def _awith_passages(self, text: str, options: dict[str, Any]) -> dict[str, Any]:
+        """Like `_with_passages`, in a coroutine."""
+        wanted = options.pop("sources", None)
+        return {**options, "passages": await sources.afind(self.user, text, wanted)} if wanted else options
+
     def _begin(
         self, text: str, conversation: Conversation, options: dict[str, Any]
     ) -> chat.Prepared | AITurn:
@@ -313,6 +329,12 @@ async def afold(task: TurnTask) -> AIResponse:
             folded.add(event)
     assert task.ending is not None
     return folded.response(task.ending)
+
+
+def _sourced(reply: AIResponse, spec: TurnSpec) -> AIResponse:
+    """The reply with the passages that its turn was given."""
+    assert isinstance(spec.store, TurnLog)
+    return reply.model_copy(update={"sources": list(spec.store.given)}) if spec.store.given else reply
 
 
 def _stored(seen: Snapshot) -> AIResponse:

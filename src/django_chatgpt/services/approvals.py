@@ -21,7 +21,7 @@ from django_chatgpt.exceptions import (
 from django_chatgpt.functions import function_registry
 from django_chatgpt.functions.calls import FunctionBox
 from django_chatgpt.models import AIConfiguration, AIFunctionCall, AIMessage, AITurn
-from django_chatgpt.services import access, chat, context, moderation
+from django_chatgpt.services import access, chat, citations, context, moderation
 from django_chatgpt.services.budgets import Purse, guarded
 from django_chatgpt.services.functions import as_text
 from django_chatgpt.services.sweeper import sweep
@@ -159,7 +159,8 @@ def _prepare(turn: AITurn, box: FunctionBox, rules: chat.Rules) -> chat.Prepared
     )
     request = chat.build_request(ask, configuration, access.endpoint_of(turn))
     request = replace(request, response_schema=options.get("response_schema"))
-    system = chat.system_messages(turn.user, configuration)
+    given = citations.kept(options)
+    system = [*chat.system_messages(turn.user, configuration), *citations.recall(given)]
     window = context.window_of(request, box.schemas, system)
     history = load_history(turn.conversation_id, window, in_turn=True)
     unanswered = _unanswered(turn)
@@ -193,6 +194,7 @@ def _prepare(turn: AITurn, box: FunctionBox, rules: chat.Rules) -> chat.Prepared
             refused=[_refusal(each) for each in unanswered if each.status != Status.RUNNING],
         ),
         screen=moderation.screen_for(request),
+        given=given,
         purse=purse,
         spoken=spoken,
     )

@@ -19,7 +19,6 @@ from django.core.cache import caches
 from django_chatgpt.conf import DEFAULT_BASE_URL, conf
 from django_chatgpt.exceptions import (
     AIServiceError,
-    NotConfiguredError,
     ProviderProtocolError,
     ProviderRateLimitedError,
     ProviderRejectedError,
@@ -64,10 +63,13 @@ def refusal(base_url: str | None, model: str) -> ProviderUnavailableError | None
     """Why this model must not be asked now, with the seconds until it may be; None if it may.
 
     Whoever is told None while the breaker is open is the one who tries, and has to `note` what came of it.
-    A cache that is away opens no breaker, nor does a setting that says nothing.
+    A cache that is away opens no breaker.
     """
+    if not conf.breaker_failures:
+        return None
+    circuit = Circuit.to(base_url, model)
     try:
-        return _refusal(Circuit.to(base_url, model)) if conf.breaker_failures else None
+        return _refusal(circuit)
     except Exception as error:
         _away(error)
         return None
@@ -75,9 +77,11 @@ def refusal(base_url: str | None, model: str) -> ProviderUnavailableError | None
 
 def note(base_url: str | None, model: str, error: AIServiceError | None, *, accepted: bool) -> None:
     """Count what came of a call; `accepted` says whether the provider had begun to answer."""
+    if not conf.breaker_failures:
+        return
+    circuit = Circuit.to(base_url, model)
     try:
-        if conf.breaker_failures:
-            _note(Circuit.to(base_url, model), works(error, accepted=accepted))
+        _note(circuit, works(error, accepted=accepted))
     except Exception as error:
         _away(error)
 
@@ -165,7 +169,4 @@ def _tell(circuit: Circuit, breaker: Breaker, failures: int) -> None:
 
 
 def _away(error: Exception) -> None:
-    if isinstance(error, NotConfiguredError):
-        logger.error("There are no circuit breakers: %s", error)
-        return
     logger.warning("The cache that keeps the circuit breakers does not answer: %s", type(error).__name__)

@@ -14,7 +14,7 @@ from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.utils.crypto import salted_hmac
@@ -33,14 +33,18 @@ from django_chatgpt.functions.calls import Function, FunctionBox
 from django_chatgpt.models import AIConfiguration, AITurn
 from django_chatgpt.runtime import inline
 from django_chatgpt.runtime.tasks import TurnTask, opened
-from django_chatgpt.services import access, context, moderation, observed, patterns, rates, tokens
+from django_chatgpt.services import access, citations, context, moderation, observed, patterns, rates, tokens
 from django_chatgpt.services.budgets import Purse, guarded
 from django_chatgpt.services.forms import Form
 from django_chatgpt.services.sweeper import sweep
 from django_chatgpt.services.turns import FREE, TurnLog
+from django_chatgpt.services.types import Source
 from django_chatgpt.storage import turns as storage
 from django_chatgpt.storage.ledger import Hold
 from django_chatgpt.storage.primary import primary
+
+if TYPE_CHECKING:
+    from django_chatgpt.services.indexes import Passage
 
 FINGERPRINTED = (
     "text",
@@ -58,7 +62,7 @@ class Ask:
     """A question as a door has parsed it. None means: as the configuration or the settings say.
 
     `functions`: those the model may call, None for all that are registered. `form`: what the answer has to
-    look like.
+    look like. `passages`: what the answer is to be found in, the best first.
     """
 
     user: Any
@@ -74,6 +78,7 @@ class Ask:
     session_id: str = ""
     functions: Iterable[Function | Callable[..., Any]] | None = None
     form: Form[Any] | None = None
+    passages: Sequence[Passage] = ()
 
     @property
     def user_id(self) -> Any:
@@ -124,6 +129,10 @@ def begin(ask: Ask) -> Prepared | AITurn:
     question_tokens = tokens.count_text(ask.text, tokens.ANY_MODEL)
     window = context.window_of(request, box.schemas, system)
     context.check_question(window, question_tokens, request.model)
+    passages = citations.fitting(ask.passages, window, question_tokens)
+    told = citations.messages_of(passages)
+    system, window = [*system, *told], citations.room_left(window, told)
+    given = citations.as_sources(passages)
     screen = moderation.screen_for(request)
     question = storage.Question(
         user_id=ask.user_id,
@@ -136,7 +145,7 @@ def begin(ask: Ask) -> Prepared | AITurn:
         session_id=ask.session_id,
         idempotency_key=ask.idempotency_key,
         fingerprint=ask.fingerprint if ask.idempotency_key else "",
-        options=kept_options(request, ask, configuration, account.tenant),
+        options=kept_options(request, ask, configuration, account.tenant, given),
         admitted=screen is None and refusal is None,
         refusal=refusal,
         refused_by=forbidden or "",
@@ -166,6 +175,7 @@ def begin(ask: Ask) -> Prepared | AITurn:
         screen=screen,
         purse=purse,
         hold=opened.hold,
+        given=given,
     )
 
 
@@ -224,6 +234,7 @@ def prepare(
     purse: Purse | None = None,
     hold: Hold | None = None,
     spoken: int = 0,
+    given: Sequence[Source] = (),
 ) -> Prepared:
     """Everything that driving a stored turn needs."""
     box.redact = get_adapter().redactor
@@ -243,6 +254,7 @@ def prepare(
         hold=hold,
         attempt_id=attempt_id,
         spoken=spoken,
+        given=given,
     )
     spec = TurnSpec(
         turn_id=turn_id,
@@ -372,7 +384,11 @@ def capped(wanted: int | None, most: int | None) -> int | None:
 
 
 def kept_options(
-    request: ModelRequest, ask: Ask, configuration: AIConfiguration | None, tenant: str
+    request: ModelRequest,
+    ask: Ask,
+    configuration: AIConfiguration | None,
+    tenant: str,
+    given: Sequence[Source] = (),
 ) -> dict[str, Any]:
     """What the turn row keeps of how it was asked; never the key."""
     options: dict[str, Any] = {
@@ -386,6 +402,7 @@ def kept_options(
         "functions": None if ask.functions is None else [Function.of(each).name for each in ask.functions],
         "configuration_id": None if configuration is None else str(configuration.pk),
         "response_schema": request.response_schema,
+        "sources": [each.model_dump() for each in given] or None,
     }
     return {name: value for name, value in options.items() if value is not None}
 

@@ -157,14 +157,20 @@ class EmbeddingService:
         return _search(job, found)
 
     def prepare_query(
-        self, query: str, top_k: int, threshold: float | None = None, *, admitted: bool = False
+        self,
+        query: str,
+        top_k: int,
+        threshold: float | None = None,
+        *,
+        admitted: bool = False,
+        truncate: bool = False,
     ) -> tuple[Generator[Effect, Any, NDArray[float32]], str]:
         """The steps that give a query's vector, after everything that may refuse the search, and its model.
 
-        With `admitted` the rate limits have counted it already.
+        With `admitted` the rate limits have counted it already; with `truncate` it is cut if it is too long.
         """
         _check_search(query, top_k, threshold, None, 0)
-        job = self._job([query], admitted=admitted)
+        job = self._job([query], admitted=admitted, truncate=truncate)
         return _query_vector(job), job.model
 
     def _job(
@@ -192,7 +198,7 @@ class EmbeddingService:
         return Job(
             texts=list(texts),
             user_id=None if self.user is None else self.user.pk,
-            endpoint=access.account_of(self.user).endpoint,
+            endpoint=access.embedding_endpoint_of(self.user),
             model=model,
             dimensions=dimensions,
             metadata=metadata,

@@ -43,6 +43,7 @@ class Passage:
     key: str
     number: int
     text: str = field(repr=False)
+    text_hash: str
     similarity: float
 
 
@@ -81,15 +82,20 @@ class IndexService:
         threshold: float | None = None,
         per_object: int | None = 1,
         admitted: bool = False,
+        truncate: bool = False,
     ) -> Generator[Effect, Any, list[Passage]]:
-        """The steps of `search`, after everything that may refuse it; `admitted`: within the rate limits."""
+        """The steps of `search`, after everything that may refuse it.
+
+        With `admitted` the rate limits have counted it already; with `truncate` a query that is too long
+        is cut.
+        """
         index = index_registry.get(index)
         if queryset is not None and not _is_of(queryset, index):
             raise InvalidRequestError(fields={"queryset": f"must be of {index.model.__name__}."})
         if per_object is not None and per_object < 1:
             raise InvalidRequestError(fields={"per_object": "must be 1 or more."})
         service = embeddings.EmbeddingService(self.user)
-        embed, model = service.prepare_query(query, top_k, threshold, admitted=admitted)
+        embed, model = service.prepare_query(query, top_k, threshold, admitted=admitted, truncate=truncate)
         search = _Search(index, self._querysets(index, queryset), model, top_k, threshold, per_object)
         return _steps(embed, search.run)
 
@@ -165,6 +171,7 @@ class _Search:
                 key,
                 number,
                 texts[content_hash],
+                content_hash,
                 max(-1.0, min(similarities[content_hash], 1.0)),
             )
             for key, number, content_hash in ranked

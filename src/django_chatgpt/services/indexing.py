@@ -50,7 +50,7 @@ class Work:
     def cost(self) -> Decimal | None:
         """What embedding the texts costs, in USD; None if the model's price is not known."""
         usage = TokenUsage(prompt_tokens=self.tokens, total_tokens=self.tokens)
-        endpoint = access.account_of(None).endpoint
+        endpoint = access.embedding_endpoint_of(None)
         return prices.price(conf.embedding_model, usage, base_url=endpoint.base_url).cost
 
 

@@ -12,6 +12,7 @@ from django_chatgpt.core.messages import FunctionCall
 from django_chatgpt.core.spec import Ending
 from django_chatgpt.exceptions import AIServiceError, NotFoundError, TurnCancelledError
 from django_chatgpt.models import AIFunctionCall, AIMessage, AITurn
+from django_chatgpt.services.citations import kept
 from django_chatgpt.services.sweeper import sweep
 from django_chatgpt.services.types import AIResponse
 from django_chatgpt.storage import calls, ledger, primary
@@ -128,6 +129,7 @@ def snapshot_of(turn: AITurn) -> Snapshot:
         cost=cost,
         function_calls=_calls(lines),
         response_time_ms=answer.response_time_ms if answer else None,
+        sources=kept(turn.options),
     )
     waiting = list(calls.of_turn(turn.pk, AIFunctionCall.Status.AWAITING_APPROVAL))
     return Snapshot(turn, response.content, response, stored_error(turn), waiting)

@@ -20,6 +20,7 @@ from django_chatgpt.functions.calls import FunctionBox
 from django_chatgpt.models import AIMessage, AIUsage
 from django_chatgpt.services import billing, breakers, budgets, moderation, observed, tokens
 from django_chatgpt.services.budgets import Purse
+from django_chatgpt.services.types import Source
 from django_chatgpt.storage import calls as call_storage
 from django_chatgpt.storage import functions as function_storage
 from django_chatgpt.storage import ledger, primary
@@ -63,6 +64,7 @@ class TurnLog:
         hold: Hold | None = None,
         attempt_id: UUID | None = None,
         spoken: int = 0,
+        given: Sequence[Source] = (),
     ) -> None:
         self._turn_id = turn_id
         self._conversation_id = conversation_id
@@ -85,6 +87,7 @@ class TurnLog:
             self._open_calls = {call.id for call in resumed.now} | {each.call.id for each in resumed.refused}
             functions.results.update({each.call.id: each for each in resumed.refused})
         self._spoken = spoken
+        self.given = given
         self.refusal = None if resumed else breakers.refusal(base_url, model)
 
     def note(self, judgement: Judgement) -> None:
@@ -353,6 +356,8 @@ class TurnLog:
             metadata["withheld"] = storable(attempt.withheld)
         if reply.items and (with_calls or status == "completed"):
             metadata["items"] = reply.items
+        if self.given and not with_calls:
+            metadata["sources"] = [each.model_dump() for each in self.given]
         return self._message(
             AIMessage.Role.ASSISTANT,
             content=attempt.text,

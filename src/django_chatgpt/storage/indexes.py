@@ -109,6 +109,12 @@ def texts(model: str, hashes: Collection[str]) -> dict[str, str]:
     return dict(rows.values_list("content_hash", "content"))
 
 
+def texts_of(hashes: Collection[str]) -> dict[str, str]:
+    """The site's own texts with these hashes, whichever model has embedded them."""
+    rows = EmbeddingVector.objects.using(primary()).filter(owner_key="", content_hash__in=hashes)
+    return dict(rows.values_list("content_hash", "content"))
+
+
 def _write(index: str, model: str, changes: Changes) -> list[str]:
     late: list[str] = []
     with atomic():
