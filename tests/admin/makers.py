@@ -18,6 +18,7 @@ from django_chatgpt.models import (
     AIFunctionCall,
     AIMessage,
     AITurn,
+    AITurnEvent,
     AIUsage,
     EmbeddingChange,
     EmbeddingClaim,
@@ -44,6 +45,10 @@ def make_turn(user: "User", number: int) -> AITurn:
     return rows.turn(
         rows.conversation(user=user, title=f"Talk {number}"), user=user, idempotency_key=str(number)
     )
+
+
+def make_event(user: "User", number: int) -> AITurnEvent:
+    return AITurnEvent.objects.create(turn=make_turn(user, number), first=1, last=1, data='[["start",{}]]')
 
 
 def make_message(user: "User", number: int) -> AIMessage:
@@ -95,6 +100,7 @@ MAKERS: dict["type[Model]", Callable[["User", int], "Model"]] = {
         name=f"f_{user.pk}_{number}", implementation="site.ai_functions.f", usage_count=4, success_count=3
     ),
     AIFunctionCall: make_call,
+    AITurnEvent: make_event,
     EmbeddingClaim: lambda user, number: EmbeddingClaim.objects.create(
         key=f"{user.pk} {number}", holder=uuid7(), expires_at=timezone.now()
     ),

@@ -23,6 +23,7 @@ PUBLIC = {"api-root", "openapi-json", "openapi-view"}
 BODIES: dict[tuple[str, str], Any] = {
     ("chat", "POST"): {"message": "Hi"},
     ("approve", "POST"): {"approve": True},
+    ("cancel", "POST"): None,
     ("execute_function", "POST"): {"function_name": "nothing", "arguments": {}},
     ("embeddings", "POST"): {"texts": ["Hi"]},
     ("search_embeddings", "POST"): {"query": "Hi"},

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from django_chatgpt.core.events import Content, Started
+from django_chatgpt.core.log import Piece
 from django_chatgpt.models import AIConversation, AIMessage, AITurn, AIUsage
+from django_chatgpt.storage import events
 from django_chatgpt.testing import Failure, FakeOpenAI
 from tests.api.conftest import Door
 
@@ -34,6 +37,8 @@ def dead_turn(user: Any, text: str = "Once upon", **fields: Any) -> AITurn:
     AIMessage.objects.create(
         conversation=conversation, turn=turn, sequence=1, role="user", content="Tell me a tale."
     )
+    shown = [Started(seq=1, conversation_id=conversation.pk), Content(seq=2, content=text)]
+    events.add(turn.pk, Piece(tuple(shown)))
     AIUsage.objects.create(user=user, conversation=conversation, turn=turn, model="gpt-6-luna")
     return turn
 

@@ -42,6 +42,7 @@ MALFORMED: dict[str, tuple[object, str]] = {
     "OPENAI_APPROVAL_TIMEOUT": (0, "E007"),
     "OPENAI_ON_DISCONNECT": ("abort", "E008"),
     "OPENAI_TURN_LEASE": (0, "E008"),
+    "OPENAI_EVENT_RETENTION": (-1, "E008"),
     "OPENAI_PRICES": ({"m": {"input": 0.1}}, "E009"),
     "OPENAI_DAILY_COST_THRESHOLD": (1.5, "E009"),
     "OPENAI_MONTHLY_COST_THRESHOLD": ("-1", "E009"),

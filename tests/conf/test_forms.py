@@ -73,6 +73,7 @@ REFUSED: list[tuple[str, object, str]] = [
     ("OPENAI_TIMEOUT", 0, "is 0; it must be a number of seconds above 0, at most 86400."),
     ("OPENAI_TIMEOUT", float("inf"), "is not finite or far out of range;"),
     ("OPENAI_TIMEOUT", BEYOND, "is not finite or far out of range;"),
+    ("OPENAI_EVENT_RETENTION", -1, "is -1; it must be a whole number from 0 to 2147483647."),
     ("OPENAI_TURN_LEASE", 1e6, "is 1e+06; it must be a number of seconds above 0, at most 86400."),
     ("OPENAI_TOOL_TIMEOUT", "30", "is of type str;"),
     ("OPENAI_APPROVAL_TIMEOUT", 0, "is 0;"),

@@ -45,6 +45,7 @@ TABLE: dict[str, tuple[object, object, object]] = {
     "approval_timeout": (86_400.0, 60, 60.0),
     "on_disconnect": ("continue", "drain", "drain"),
     "turn_lease": (30.0, 3, 3.0),
+    "event_retention": (86_400, 0, 0),
     "prices": (
         {},
         {"m": {"input": "0.10", "output": 1}},

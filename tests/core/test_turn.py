@@ -35,7 +35,17 @@ from django_chatgpt.core.events import (
 from django_chatgpt.core.ids import uuid7
 from django_chatgpt.core.messages import FunctionCall, FunctionResult, TokenUsage
 from django_chatgpt.core.request import CallFragment, Delta, Endpoint, ModelRequest
-from django_chatgpt.core.spec import Attempt, Ending, Judgement, Plan, Resumed, Settled, TurnSpec
+from django_chatgpt.core.spec import (
+    Announcing,
+    Attempt,
+    Closing,
+    Ending,
+    Judgement,
+    Plan,
+    Resumed,
+    Settled,
+    TurnSpec,
+)
 from django_chatgpt.core.turn import FINISH_AGAIN_SECONDS, run_turn
 from django_chatgpt.exceptions import (
     AIServiceError,
@@ -63,6 +73,7 @@ class Store:
     guarded: frozenset[str] = frozenset()
     refusals: list[AIServiceError | None] = field(default_factory=list)
     judgements: list[Judgement] = field(default_factory=list)
+    ahead: list[Sequence[TurnEvent]] = field(default_factory=list)
 
     def note(self, judgement: Judgement) -> None:
         self.judgements.append(judgement)
@@ -86,37 +97,43 @@ class Store:
         self.log.append(("checkpoint", text))
         return self.go_on.pop(0) if self.go_on else True
 
-    def record_calls(self, attempt: Attempt, calls: Sequence[FunctionCall]) -> Plan:
+    def record_calls(self, attempt: Attempt, calls: Sequence[FunctionCall], announcing: Announcing) -> Plan:
         self._keep("record_calls")
         self.attempts.append(attempt)
         self.log.append(("calls", [call.id for call in calls]))
-        return Plan(
+        plan = Plan(
             [call for call in calls if call.id not in self.guarded],
             [call for call in calls if call.id in self.guarded],
         )
+        self.ahead.append(announcing(plan))
+        return plan
 
     def save_results(self, results: Sequence[FunctionResult], next_id: UUID) -> bool:
         self._keep("save_results")
         self.log.append(("results", [result.output for result in results]))
         return self.go_on.pop(0) if self.go_on else True
 
-    def park(self, results: Sequence[FunctionResult]) -> Settled:
+    def park(self, results: Sequence[FunctionResult], closing: Closing) -> Settled:
         self.log.append(("park", [result.output for result in results]))
-        return Settled(USAGE, None, None)
+        settled = Settled(USAGE, None, None)
+        self.ahead.append(closing(settled))
+        return settled
 
     def _keep(self, what: str) -> None:
         """Keep nothing of it, where the transaction is to be rolled back."""
         if what in self.refuse:
             raise self.refuse[what]
 
-    def finish(self, ending: Ending) -> Settled:
+    def finish(self, ending: Ending, closing: Closing) -> Settled:
         if self.finish_error is not None:
             raise self.finish_error
         self.endings.append(ending)
         if ending.attempt is not None:
             self.attempts.append(ending.attempt)
         self.log.append(("finish", ending.status))
-        return Settled(USAGE, Decimal("0.5"), uuid7())
+        settled = Settled(USAGE, Decimal("0.5"), uuid7())
+        self.ahead.append(closing(settled))
+        return settled
 
 
 class World:
@@ -612,17 +629,19 @@ def test_a_database_that_comes_back_keeps_the_answer() -> None:
     class Away(Store):
         times = 2
 
-        def finish(self, ending: Ending) -> Settled:
+        def finish(self, ending: Ending, closing: Closing) -> Settled:
+            settled = super().finish(ending, closing)
             if self.times:
                 self.times -= 1
                 raise RuntimeError
-            return super().finish(ending)
+            return settled
 
     world, store = World(text("x")), Away()
     events, ending = world.run(make_spec(world, store))
     assert ending.status == "completed"
     assert shown(events) == ["start", "content", "finish", "done"]
-    assert len(store.endings) == 1
+    assert [[event.seq for event in tried] for tried in store.ahead] == [[3, 4]] * 3
+    assert store.ahead[-1] == events[-2:], "what is kept is what is shown"
 
 
 def test_a_checkpoint_that_fails_does_not_cost_the_answer() -> None:

@@ -15,6 +15,7 @@ TABLES = {
     "AIConfiguration": "ai_configuration",
     "AIConversation": "ai_conversation",
     "AITurn": "ai_turn",
+    "AITurnEvent": "ai_turn_event",
     "AIMessage": "ai_message",
     "AIUsage": "ai_usage",
     "AIFunction": "ai_function",

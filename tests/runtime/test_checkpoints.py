@@ -9,8 +9,11 @@ from uuid import UUID
 
 import pytest
 
+from django_chatgpt.core.events import Content
 from django_chatgpt.core.ids import uuid7
-from django_chatgpt.runtime.checkpoints import GATHER_SECONDS, Checkpoints
+from django_chatgpt.core.log import EventLog, Piece
+from django_chatgpt.runtime import wakes
+from django_chatgpt.runtime.checkpoints import GATHER_SECONDS, Checkpointed, Checkpoints
 from django_chatgpt.storage import turns as storage
 
 LEASE = timedelta(seconds=30)
@@ -21,14 +24,18 @@ class Written:
 
     def __init__(self) -> None:
         self.trips: list[dict[UUID, str]] = []
+        self.logged: list[tuple[UUID, int, int]] = []
         self.stops: dict[UUID, Any] = {}
         self.fails = 0
 
-    def __call__(self, texts: dict[UUID, tuple[str, timedelta]]) -> dict[UUID, Any]:
+    def __call__(
+        self, texts: dict[UUID, tuple[str, timedelta]], pieces: dict[UUID, Piece]
+    ) -> dict[UUID, Any]:
         if self.fails:
             self.fails -= 1
             raise RuntimeError("the database is away")
         self.trips.append({turn_id: text for turn_id, (text, _) in texts.items()})
+        self.logged += [(turn_id, piece.first, piece.last) for turn_id, piece in pieces.items()]
         return self.stops
 
 
@@ -43,15 +50,19 @@ def nobody(why: str) -> None:
     raise AssertionError(why)
 
 
+def turn(turn_id: UUID, log: EventLog | None = None, tell: Any = nobody) -> Checkpointed:
+    return Checkpointed(turn_id, LEASE, log or EventLog(), tell)
+
+
 async def test_many_turns_are_one_trip_and_the_latest_text_counts(written: Written) -> None:
     checkpoints = Checkpoints()
     first, second = uuid7(), uuid7()
-    checkpoints.leave(first, "a", LEASE, nobody)
-    checkpoints.leave(second, "b", LEASE, nobody)
-    checkpoints.leave(first, "aa", LEASE, nobody)
+    checkpoints.leave(turn(first), "a")
+    checkpoints.leave(turn(second), "b")
+    checkpoints.leave(turn(first), "aa")
     await asyncio.sleep(3 * GATHER_SECONDS)
     assert written.trips == [{first: "aa", second: "b"}]
-    checkpoints.leave(first, "aaa", LEASE, nobody)
+    checkpoints.leave(turn(first), "aaa")
     await asyncio.sleep(3 * GATHER_SECONDS)
     assert written.trips[1:] == [{first: "aaa"}]
 
@@ -61,7 +72,7 @@ async def test_whoever_has_to_stop_is_told(written: Written) -> None:
     turn_id = uuid7()
     written.stops = {turn_id: "cancelled"}
     checkpoints = Checkpoints()
-    checkpoints.leave(turn_id, "a", LEASE, told.append)
+    checkpoints.leave(turn(turn_id, tell=told.append), "a")
     await asyncio.sleep(3 * GATHER_SECONDS)
     assert told == ["cancelled"]
 
@@ -69,8 +80,8 @@ async def test_whoever_has_to_stop_is_told(written: Written) -> None:
 async def test_what_is_forgotten_is_not_written(written: Written) -> None:
     checkpoints = Checkpoints()
     kept, forgotten = uuid7(), uuid7()
-    checkpoints.leave(kept, "a", LEASE, nobody)
-    checkpoints.leave(forgotten, "b", LEASE, nobody)
+    checkpoints.leave(turn(kept), "a")
+    checkpoints.leave(turn(forgotten), "b")
     await checkpoints.forget(forgotten)
     await asyncio.sleep(3 * GATHER_SECONDS)
     assert written.trips == [{kept: "a"}]
@@ -79,7 +90,7 @@ async def test_what_is_forgotten_is_not_written(written: Written) -> None:
 async def test_what_is_being_written_is_waited_for(written: Written) -> None:
     checkpoints = Checkpoints()
     turn_id = uuid7()
-    checkpoints.leave(turn_id, "a", LEASE, nobody)
+    checkpoints.leave(turn(turn_id), "a")
     await asyncio.sleep(GATHER_SECONDS * 1.2)
     await checkpoints.forget(turn_id)
     assert written.trips == [{turn_id: "a"}]
@@ -91,9 +102,38 @@ async def test_a_database_that_is_away_costs_one_checkpoint(
     written.fails = 1
     checkpoints = Checkpoints()
     turn_id = uuid7()
-    checkpoints.leave(turn_id, "a", LEASE, nobody)
+    checkpoints.leave(turn(turn_id), "a")
     await asyncio.sleep(3 * GATHER_SECONDS)
-    checkpoints.leave(turn_id, "ab", LEASE, nobody)
+    checkpoints.leave(turn(turn_id), "ab")
     await asyncio.sleep(3 * GATHER_SECONDS)
     assert written.trips == [{turn_id: "ab"}]
     assert "away" not in caplog.text
+
+
+async def test_what_happened_is_written_once_and_wakes_who_waits(written: Written) -> None:
+    checkpoints, log, turn_id = Checkpoints(), EventLog(), uuid7()
+    woken: list[int] = []
+    log.add(Content(content="a"))
+    log.add(Content(content="b"))
+    with wakes.waiting(turn_id, lambda: woken.append(log.last)):
+        checkpoints.leave(turn(turn_id, log), "ab")
+        await asyncio.sleep(3 * GATHER_SECONDS)
+        log.add(Content(content="c"))
+        checkpoints.leave(turn(turn_id, log), "abc")
+        await asyncio.sleep(3 * GATHER_SECONDS)
+        checkpoints.leave(turn(turn_id, log), "abc")
+        await asyncio.sleep(3 * GATHER_SECONDS)
+    assert written.logged == [(turn_id, 1, 2), (turn_id, 3, 3)]
+    assert woken == [2, 3]
+
+
+async def test_what_was_not_written_is_held(written: Written) -> None:
+    written.fails = 1
+    checkpoints, log, turn_id = Checkpoints(), EventLog(), uuid7()
+    log.add(Content(content="a"))
+    checkpoints.leave(turn(turn_id, log), "a")
+    await asyncio.sleep(3 * GATHER_SECONDS)
+    log.add(Content(content="b"))
+    checkpoints.leave(turn(turn_id, log), "ab")
+    await asyncio.sleep(3 * GATHER_SECONDS)
+    assert written.logged == [(turn_id, 1, 2)]

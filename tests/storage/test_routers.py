@@ -100,7 +100,7 @@ class TestNothingIsReadFromACopy:
         turn = opened(user, configuration=configuration, idempotency_key="k", fingerprint="f")
         assert turns.find_repeat(user.pk, "k", "f") is not None
         assert turns.checkpoint(turn.turn_id, "a", LEASE)
-        assert turns.checkpoint_all({turn.turn_id: ("ab", LEASE)}) == {}
+        assert turns.checkpoint_all({turn.turn_id: ("ab", LEASE)}, {}) == {}
         call = FunctionCall(id="1", name="f", arguments="{}")
         calls.record(turn.turn_id, [calls.RecordedCall(call, "x", timezone.now() + LEASE)])
         turns.park(turn.turn_id, timezone.now() + LEASE)

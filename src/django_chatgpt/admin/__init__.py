@@ -6,6 +6,7 @@ from django_chatgpt.admin.call import AIFunctionCallAdmin
 from django_chatgpt.admin.configuration import AIConfigurationAdmin
 from django_chatgpt.admin.conversation import AIConversationAdmin
 from django_chatgpt.admin.embedding import EmbeddingChangeAdmin, EmbeddingScopeAdmin, EmbeddingVectorAdmin
+from django_chatgpt.admin.event import AITurnEventAdmin
 from django_chatgpt.admin.function import AIFunctionAdmin
 from django_chatgpt.admin.index import IndexedObjectAdmin, IndexedPassageAdmin
 from django_chatgpt.admin.message import AIMessageAdmin
@@ -21,6 +22,7 @@ __all__ = [
     "AIFunctionCallAdmin",
     "AIMessageAdmin",
     "AITurnAdmin",
+    "AITurnEventAdmin",
     "AIUsageAdmin",
     "EmbeddingChangeAdmin",
     "EmbeddingScopeAdmin",

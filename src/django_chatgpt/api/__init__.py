@@ -17,7 +17,7 @@ from django.urls import URLPattern, URLResolver
 from ninja import NinjaAPI, Router
 
 from django_chatgpt import __version__
-from django_chatgpt.api import chat, conversations, embeddings, errors, functions, turns, usage
+from django_chatgpt.api import chat, conversations, embeddings, errors, events, functions, turns, usage
 from django_chatgpt.conf import conf
 
 View = Callable[..., HttpResponse]
@@ -40,7 +40,7 @@ def _docs_where_wanted(view: View) -> View:
 
 
 router = Router()
-for part in (chat, turns, functions, conversations, embeddings, usage):
+for part in (chat, turns, events, functions, conversations, embeddings, usage):
     router.add_router("", part.router)
 
 api = NinjaAPI(

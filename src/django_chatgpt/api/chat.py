@@ -15,7 +15,7 @@ from django_chatgpt.api.body import parse_body
 from django_chatgpt.api.openapi import CHAT
 from django_chatgpt.api.running import alaunch, is_async, run_inline
 from django_chatgpt.api.schemas import ChatIn, ChatOut, ReplyMessage
-from django_chatgpt.api.sse import arender, stream_events, stream_prepared, stream_response, stream_task
+from django_chatgpt.api.sse import stream_prepared, stream_task, stream_watch, stream_watch_inline
 from django_chatgpt.database import hop
 from django_chatgpt.exceptions import InvalidRequestError
 from django_chatgpt.models import AITurn
@@ -48,7 +48,7 @@ async def _under_asgi(begin: _Begin) -> HttpResponseBase:
     if not isinstance(turn, AITurn):
         return stream_task(turn) if begin.stream else render_reply(await afold(turn))
     if begin.stream:
-        return stream_response(arender(follow.afollow(turn.pk, turn.user_id)), _nothing)
+        return stream_watch(follow.Watch(turn.pk, turn.user_id))
     return render_reply(_result(await follow.await_end(turn.pk, turn.user_id)))
 
 
@@ -59,12 +59,8 @@ def _under_wsgi(begin: _Begin) -> HttpResponseBase:
             return stream_prepared(turn)
         return render_reply(fold(service.run(turn, release=True)))
     if begin.stream:
-        return stream_events(follow.follow(turn.pk, turn.user_id, release=True))
+        return stream_watch_inline(follow.Watch(turn.pk, turn.user_id))
     return render_reply(_result(follow.wait(turn.pk, turn.user_id, release=True)))
-
-
-def _nothing() -> None:
-    """Whoever follows a turn from afar leaves without a trace."""
 
 
 @dataclass(slots=True)

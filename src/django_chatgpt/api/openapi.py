@@ -87,6 +87,31 @@ CHAT: dict[str, Any] = {
     },
 }
 
+_NUMBER = {"type": "integer", "minimum": 0}
+
+EVENTS: dict[str, Any] = {
+    "parameters": [
+        {
+            "in": where,
+            "name": name,
+            "required": False,
+            "schema": _NUMBER,
+            "description": "The number of the last event that you have. The header goes first.",
+        }
+        for where, name in (("header", "Last-Event-ID"), ("query", "after"))
+    ],
+    "responses": {
+        200: {
+            "description": "The events, as POST chat/ streams them.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        },
+        204: {"description": "The turn is over, and you have all of it."},
+        400: _json("Bad input; every field is named.", _ERROR),
+        401: _json("Nobody is signed in.", _ERROR),
+        404: _json("You have no such turn.", _ERROR),
+    },
+}
+
 APPROVE: dict[str, Any] = {
     "requestBody": {
         "required": True,

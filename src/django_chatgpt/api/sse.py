@@ -25,6 +25,7 @@ from django_chatgpt.core.events import (
 from django_chatgpt.database import arelease, release_connections
 from django_chatgpt.runtime.tasks import TurnTask
 from django_chatgpt.services.chat import Prepared, run
+from django_chatgpt.services.follow import Watch, afollow, follow
 
 HEARTBEAT_SECONDS = 15.0
 HEARTBEAT = b": keep-alive\n\n"
@@ -115,6 +116,21 @@ def _render(first: TurnEvent | None, events: Iterable[TurnEvent | None]) -> Gene
         rendered = HEARTBEAT if event is None else render_event(event)
         if rendered:
             yield rendered
+
+
+def stream_watch_inline(watch: Watch) -> EventStream:
+    """For WSGI: a turn that runs elsewhere. Something goes out at once, as servers send no headers before."""
+    events = follow(watch, release=True, heartbeat=HEARTBEAT_SECONDS)
+    return stream_response(_render(None, events), _nothing)
+
+
+def stream_watch(watch: Watch) -> EventStream:
+    """For ASGI: a turn that runs elsewhere."""
+    return stream_response(arender(afollow(watch, heartbeat=HEARTBEAT_SECONDS)), _nothing)
+
+
+def _nothing() -> None:
+    """Whoever follows a turn from afar leaves without a trace."""
 
 
 def stream_task(task: TurnTask) -> EventStream:

@@ -1,4 +1,4 @@
-"""turns/<id>/: where a turn stands and what came of it; deciding about its calls."""
+"""turns/<id>/: where a turn stands and what came of it; stopping it; deciding about its calls."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from django_chatgpt.database import ahop, hop
 from django_chatgpt.models import AITurn
 from django_chatgpt.services import approvals
 from django_chatgpt.services import chat as service
+from django_chatgpt.services.cancel import cancel
 from django_chatgpt.services.results import Snapshot, snapshot, snapshot_of
 
 router = Router(tags=["turns"], auth=SessionLogin())
@@ -34,6 +35,19 @@ router = Router(tags=["turns"], auth=SessionLogin())
 def get_turn(request: HttpRequest, turn_id: UUID) -> TurnOut:
     """One of your turns: its status, the text so far, and when it is over the reply or the error."""
     return turn_out(snapshot(turn_id, request.user.pk))
+
+
+@router.post(
+    "turns/{turn_id}/cancel/",
+    response={200: TurnOut, 401: ErrorOut, 403: ErrorOut, 404: ErrorOut},
+    url_name="cancel",
+)
+def cancel_turn(request: HttpRequest, turn_id: UUID) -> TurnOut:
+    """Stop one of your turns, in whichever process it runs; what has arrived is kept.
+
+    One that is over stays as it is.
+    """
+    return turn_out(cancel(turn_id, request.user.pk))
 
 
 @router.post(

@@ -191,6 +191,12 @@ class Turns(Family, check_id="django_chatgpt.E008"):
     turn_lease = Setting(
         duration, 30, "How long a running turn may give no sign of life before it is ended.", unit="seconds"
     )
+    event_retention = Setting(
+        integer(0),
+        86_400,
+        "How long the events of a turn are kept when it is over, to be streamed again.",
+        unit="seconds",
+    )
 
 
 class Money(Family, check_id="django_chatgpt.E009"):

@@ -10,6 +10,8 @@ from decimal import Decimal
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
+from django_chatgpt.core.events import TurnEvent
+from django_chatgpt.core.log import EventLog
 from django_chatgpt.core.messages import FunctionCall, FunctionResult, TokenUsage
 from django_chatgpt.core.reply import Reply
 from django_chatgpt.core.request import Endpoint, ModelRequest, ModerationRequest, Verdict
@@ -144,8 +146,16 @@ class Resumed:
     refused: list[FunctionResult]
 
 
+#: The events that are to follow what is kept, numbered ahead; the same however often they are asked for.
+Announcing = Callable[[Plan], Sequence[TurnEvent]]
+Closing = Callable[[Settled], Sequence[TurnEvent]]
+
+
 class TurnStore(Protocol):
-    """Where a turn is kept. Each method is one hop to the database, whole or not at all."""
+    """Where a turn is kept. Each method is one hop to the database, whole or not at all.
+
+    With whatever is kept goes what the turn's log holds, and the events that are to follow.
+    """
 
     @property
     def refusal(self) -> AIServiceError | None:
@@ -169,16 +179,19 @@ class TurnStore(Protocol):
         Raises Stopped("lost") if the turn is over already.
         """
 
-    def record_calls(self, attempt: Attempt, calls: Sequence[FunctionCall]) -> Plan:
+    def record_calls(self, attempt: Attempt, calls: Sequence[FunctionCall], announcing: Announcing) -> Plan:
         """Keep an answer that calls functions, and its calls before they are made."""
 
     def save_results(self, results: Sequence[FunctionResult], next_id: UUID) -> bool:
         """Keep what the calls returned; announce the next attempt. False: somebody asked to stop."""
 
-    def park(self, results: Sequence[FunctionResult]) -> Settled:
-        """Keep what some calls returned; the turn rests until a person has decided the others."""
+    def park(self, results: Sequence[FunctionResult], closing: Closing) -> Settled:
+        """Keep what some calls returned; the turn rests until a person has decided the others.
 
-    def finish(self, ending: Ending) -> Settled:
+        Raises Stopped where somebody asked to stop meanwhile.
+        """
+
+    def finish(self, ending: Ending, closing: Closing) -> Settled:
         """Settle what is open, store the answer and the results there are, free the conversation.
 
         Raises Stopped("lost") if the turn is over already.
@@ -207,7 +220,8 @@ class TurnSpec:
     the turn has rested: it goes on with these calls, at step `first_step`. `check` tells what is wrong with
     a whole answer, None if nothing is; the model gets one chance to mend it. `window` is what the messages
     of every step have to fit into, as those of `request` do; None: whatever there is. `screen` is there if
-    questions or answers are to be judged first.
+    questions or answers are to be judged first. `log` numbers the events and holds those that are not kept
+    yet; of a turn that has rested it goes on where it was.
     """
 
     turn_id: UUID
@@ -225,6 +239,7 @@ class TurnSpec:
     resumed: Resumed | None = None
     check: Callable[[str], str | None] | None = None
     screen: Screen | None = None
+    log: EventLog = field(default_factory=EventLog)
     control: TurnControl = field(default_factory=TurnControl)
     clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random

@@ -91,8 +91,8 @@ class _Run:
         self.call_ids = {
             call["id"] for message in spec.request.messages for call in message.get("tool_calls", ())
         }
-        self._seq = 0
-        self._saved_text = 0
+        # That it has started, whoever follows it knows by itself: that alone is worth no trip.
+        self._saved_seq = spec.log.last + 1
         self._saved_at = spec.clock()
 
     @property
@@ -109,10 +109,18 @@ class _Run:
         return "" if self.attempt is None or self.refused == "question" else self.attempt.text
 
     def number(self, event: _Event) -> _Event:
-        self._seq += 1
         event.turn_id = self.spec.turn_id
-        event.seq = self._seq
-        return event
+        return self.spec.log.add(event)
+
+    def number_ahead(self, events: Sequence[_Event]) -> Sequence[_Event]:
+        for event in events:
+            event.turn_id = self.spec.turn_id
+        return self.spec.log.ahead(events)
+
+    def show(self, events: Sequence[TurnEvent]) -> _Steps:
+        """Events that were numbered ahead."""
+        self.spec.log.passed(events)
+        yield from events
 
     def begin_attempt(self, request: ModelRequest) -> Attempt:
         """The attempt that was announced."""
@@ -125,7 +133,6 @@ class _Run:
         if self.holds_back:
             self.attempt.passed = 0
         self.announced = False
-        self._saved_text = 0
         return self.attempt
 
     def next_request(self) -> ModelRequest:
@@ -137,18 +144,23 @@ class _Run:
         self.request = request
         return replace(request, messages=messages)
 
+    @property
+    def model(self) -> str:
+        """The model that answers, as far as it is known."""
+        return (self.attempt.reply.model if self.attempt else "") or self.models[0]
+
     def announce(self, attempt_id: UUID) -> None:
         """The next attempt is in the ledger by now."""
         self.next_attempt_id, self.announced = attempt_id, True
 
-    def checkpoint_due(self, now: float, text_length: int) -> bool:
-        waited = now - self._saved_at
+    def checkpoint_due(self) -> bool:
+        waited = self.clock() - self._saved_at
         return waited >= self.spec.renew_after or (
-            waited >= CHECKPOINT_SECONDS and text_length != self._saved_text
+            waited >= CHECKPOINT_SECONDS and self.spec.log.last > self._saved_seq
         )
 
-    def checkpoint_done(self, text_length: int) -> None:
-        self._saved_at, self._saved_text = self.clock(), text_length
+    def checkpoint_done(self) -> None:
+        self._saved_at, self._saved_seq = self.clock(), max(self._saved_seq, self.spec.log.last)
 
 
 def run_turn(spec: TurnSpec) -> Generator[Effect | TurnEvent, Any, Ending]:
@@ -160,7 +172,7 @@ def run_turn(spec: TurnSpec) -> Generator[Effect | TurnEvent, Any, Ending]:
         reason = yield from _answer(run)
         ending = Ending("completed", reason)
     except _Parked as parked:
-        ending, settled = Ending("awaiting_approval", "awaiting_approval"), parked.settled
+        ending, settled = parked.ending, parked.settled
     except Stopped as stop:
         ending = _stopped(stop)
     except AIServiceError as error:
@@ -173,22 +185,28 @@ def run_turn(spec: TurnSpec) -> Generator[Effect | TurnEvent, Any, Ending]:
     if ending.status != "awaiting_approval":
         ending.attempt = _close_attempt(run, ending)
         ending, settled = yield from _finish(run, ending)
+    ending.settled, ending.seconds, ending.model = settled, run.clock() - run.began, run.model
+    yield from run.show(_closing(run, ending, settled))
+    return ending
+
+
+def _closing(run: _Run, ending: Ending, settled: Settled | None) -> Sequence[TurnEvent]:
+    """The last events."""
+    events: list[TurnEvent] = []
     if ending.error is not None:
-        yield run.number(_failed(ending.error))
-    ending.settled, ending.seconds = settled, run.clock() - run.began
-    ending.model = (run.attempt.reply.model if run.attempt else "") or run.models[0]
+        events.append(_failed(ending.error))
     if settled is not None and ending.status in ("completed", "cancelled", "awaiting_approval"):
-        yield run.number(
+        events.append(
             Finished(
                 reason=ending.reason,
                 usage=settled.usage,
                 cost=settled.cost,
                 message_id=settled.message_id,
-                model=ending.model,
+                model=run.model,
             )
         )
-    yield run.number(Done())
-    return ending
+    events.append(Done())
+    return run.number_ahead(events)
 
 
 def _finish(run: _Run, ending: Ending) -> Generator[Effect, Any, tuple[Ending, Settled | None]]:
@@ -199,7 +217,8 @@ def _finish(run: _Run, ending: Ending) -> Generator[Effect, Any, tuple[Ending, S
             with contextlib.suppress(Stopped):
                 yield Wait(pause)
         try:
-            settled: Settled = yield Db(partial(run.spec.store.finish, ending))
+            closing = partial(_closing, run, ending)
+            settled: Settled = yield Db(partial(run.spec.store.finish, ending, closing))
         except Stopped as stop:
             return _stopped(stop), None
         except Exception as error:
@@ -212,8 +231,8 @@ def _finish(run: _Run, ending: Ending) -> Generator[Effect, Any, tuple[Ending, S
 class _Parked(Exception):
     """Calls wait for a person."""
 
-    def __init__(self, settled: Settled) -> None:
-        self.settled = settled
+    def __init__(self, ending: Ending, settled: Settled) -> None:
+        self.ending, self.settled = ending, settled
         super().__init__()
 
 
@@ -251,18 +270,25 @@ def _answer(run: _Run) -> Generator[Effect | TurnEvent, Any, str]:
             return "max_steps"
         if spec.control.stop_after_call:
             raise Stopped("cancelled")
-        plan: Plan = yield Db(partial(spec.store.record_calls, attempt, calls))
+        announcing = partial(_requested, run, calls)
+        plan: Plan = yield Db(partial(spec.store.record_calls, attempt, calls, announcing))
         run.attempt = None
         run.call_ids.update(call.id for call in calls)
-        for call in calls:
-            yield run.number(CallRequested(call=call, needs_approval=call in plan.parked))
+        yield from run.show(announcing(plan))
         results = yield from _make_calls(run, plan.now)
         if plan.parked:
-            settled: Settled = yield Db(partial(spec.store.park, results))
-            raise _Parked(settled)
+            ending = Ending("awaiting_approval", "awaiting_approval")
+            closing = partial(_closing, run, ending)
+            settled: Settled = yield Db(partial(spec.store.park, results, closing))
+            raise _Parked(ending, settled)
         yield from _save_results(run, results)
         transcript.add(reply.as_message(), *(result.as_message() for result in results))
     raise AssertionError("count() has no end")
+
+
+def _requested(run: _Run, calls: Sequence[FunctionCall], plan: Plan) -> Sequence[TurnEvent]:
+    """What is said of calls that are about to be made."""
+    return run.number_ahead([CallRequested(call=call, needs_approval=call in plan.parked) for call in calls])
 
 
 def _judge_question(run: _Run, judge: Judge) -> _Steps:
@@ -358,7 +384,6 @@ def _read(run: _Run, attempt: Attempt) -> _Steps:
     """Pass on what arrives until the stream's proper end."""
     reply = attempt.reply
     read = ReadStream()
-    length = 0
     while True:
         delta: Delta | None = yield read
         if delta is None:
@@ -369,9 +394,7 @@ def _read(run: _Run, attempt: Attempt) -> _Steps:
                 attempt.first_shown = run.clock()
             if run.holds_back:
                 yield from _release(run, attempt, whole=bool(delta.calls))
-                length = len(attempt.text)
             elif delta.text:
-                length += len(delta.text)
                 yield run.number(Content(content=delta.text))
             for fragment in delta.calls:
                 call_id, begun = reply.add_fragment(fragment)
@@ -379,7 +402,7 @@ def _read(run: _Run, attempt: Attempt) -> _Steps:
                     yield run.number(CallStarted(call_id=call_id, name=begun))
                 if fragment.arguments:
                     yield run.number(CallArguments(call_id=call_id, arguments=fragment.arguments))
-        if run.checkpoint_due(run.clock(), length):
+        if run.checkpoint_due():
             yield from _checkpoint(run, attempt.text)
     if run.holds_back:
         yield from _release(run, attempt, whole=True)
@@ -397,7 +420,7 @@ def _release(run: _Run, attempt: Attempt, *, whole: bool) -> _Steps:
 
 def _checkpoint(run: _Run, text: str) -> _Steps:
     yield Checkpoint(text, partial(_keep, run, text))
-    run.checkpoint_done(len(text))
+    run.checkpoint_done()
 
 
 def _keep(run: _Run, text: str) -> None:
@@ -409,15 +432,14 @@ def _keep(run: _Run, text: str) -> None:
     except Exception:
         # A checkpoint is worth less than the answer; the next one comes soon.
         go_on = True
-    run.checkpoint_done(len(text))
+    run.checkpoint_done()
     if not go_on:
         raise Stopped("cancelled")
 
 
 def _renewal(run: _Run) -> Callable[[], None] | None:
     """What is due while the provider is waited for."""
-    text = run.text
-    return partial(_keep, run, text) if run.checkpoint_due(run.clock(), len(text)) else None
+    return partial(_keep, run, run.text) if run.checkpoint_due() else None
 
 
 def _wait(run: _Run, seconds: float) -> _Steps:
@@ -425,7 +447,7 @@ def _wait(run: _Run, seconds: float) -> _Steps:
     until = run.clock() + seconds
     while (left := until - run.clock()) > 0:
         yield Wait(min(left, CHECKPOINT_SECONDS))
-        if run.checkpoint_due(run.clock(), 0):
+        if run.checkpoint_due():
             yield from _checkpoint(run, "")
 
 

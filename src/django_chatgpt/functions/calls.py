@@ -102,9 +102,19 @@ class FunctionBox:
         """What the model is told: {"name", "description", "parameters", "strict"} of each function."""
         return tuple(each.schema for each in self._offered)
 
-    def call(self, calls: Sequence[FunctionCall]) -> list[FunctionResult]:
-        """Make the calls side by side; one result for each, in their order, whatever becomes of it."""
-        return self._told(self.execute(calls))
+    def call(
+        self,
+        calls: Sequence[FunctionCall],
+        *,
+        tick: float | None = None,
+        on_tick: Callable[[], object] | None = None,
+    ) -> list[FunctionResult]:
+        """Make the calls side by side; one result for each, in their order, whatever becomes of it.
+
+        `on_tick` is called about every `tick` seconds meanwhile. What it raises ends the wait, and leaves
+        behind what is not finished.
+        """
+        return self._told(self.execute(calls, tick=tick, on_tick=on_tick))
 
     async def acall(self, calls: Sequence[FunctionCall]) -> list[FunctionResult]:
         """Like `call`, in a coroutine. Cancelled, it cancels coroutines and leaves threads behind."""
@@ -114,10 +124,16 @@ class FunctionBox:
         # It may take its time, and may use the database.
         return await ahop(lambda: self._told(outcomes))
 
-    def execute(self, calls: Sequence[FunctionCall]) -> list[Outcome]:
+    def execute(
+        self,
+        calls: Sequence[FunctionCall],
+        *,
+        tick: float | None = None,
+        on_tick: Callable[[], object] | None = None,
+    ) -> list[Outcome]:
         """Like `call`, with all that the site may want to know of each."""
         step = _Step(self, calls)
-        running.run(step.jobs, step.keep, here=only_here())
+        running.run(step.jobs, step.keep, here=only_here(), tick=tick, on_tick=on_tick)
         return step.outcomes
 
     async def aexecute(self, calls: Sequence[FunctionCall]) -> list[Outcome]:

@@ -38,12 +38,24 @@ def patience(calls: int, longest: float) -> float:
     return math.ceil(calls / WIDTH) * (longest + 2 * GRACE)
 
 
-def run(jobs: Sequence[Job], finished: Finished, *, here: bool) -> None:
-    """Perform the jobs and hand each outcome to `finished` with the place of its job, as they come."""
+def run(
+    jobs: Sequence[Job],
+    finished: Finished,
+    *,
+    here: bool,
+    tick: float | None = None,
+    on_tick: Callable[[], object] | None = None,
+) -> None:
+    """Perform the jobs and hand each outcome to `finished` with the place of its job, as they come.
+
+    `on_tick` is called about every `tick` seconds. What it raises leaves behind what is not finished.
+    """
+    on_tick = on_tick or _nothing
     if not here:
-        _run_in_threads(jobs, finished)
+        _run_in_threads(jobs, finished, math.inf if tick is None else tick, on_tick)
         return
     for job in jobs:
+        on_tick()
         if job.function.is_async:
             finished(job.place, async_to_sync(partial(job.aperform, shared=True))())
         else:
@@ -92,7 +104,13 @@ async def _in_thread(job: Job) -> Outcome:
     return _too_late(job, future)
 
 
-def _run_in_threads(jobs: Sequence[Job], finished: Finished) -> None:
+def _nothing() -> None:
+    """Where nobody wants to be called."""
+
+
+def _run_in_threads(
+    jobs: Sequence[Job], finished: Finished, tick: float, on_tick: Callable[[], object]
+) -> None:
     waiting = deque(jobs)
     running: dict[concurrent.futures.Future[Outcome], tuple[Job, float]] = {}
     try:
@@ -102,9 +120,10 @@ def _run_in_threads(jobs: Sequence[Job], finished: Finished) -> None:
                 job.started = time.monotonic()
                 patience = job.timeout + (2 * GRACE if job.function.is_async else 0)
                 running[_submit(job)] = (job, job.started + patience)
+            on_tick()
             until = min(deadline for _, deadline in running.values())
             done, _ = concurrent.futures.wait(
-                running, max(0.0, until - time.monotonic()), concurrent.futures.FIRST_COMPLETED
+                running, max(0.0, min(until - time.monotonic(), tick)), concurrent.futures.FIRST_COMPLETED
             )
             for future in done:
                 job, _ = running.pop(future)

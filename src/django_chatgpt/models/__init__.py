@@ -8,6 +8,7 @@ from django_chatgpt.models.configuration import AIConfiguration
 from django_chatgpt.models.conversation import AIConversation
 from django_chatgpt.models.embedding import EmbeddingVector
 from django_chatgpt.models.embedding_scope import EmbeddingChange, EmbeddingScope
+from django_chatgpt.models.event import AITurnEvent
 from django_chatgpt.models.function import AIFunction
 from django_chatgpt.models.index import IndexedObject, IndexedPassage
 from django_chatgpt.models.message import AIMessage
@@ -23,6 +24,7 @@ __all__ = [
     "AIFunctionCall",
     "AIMessage",
     "AITurn",
+    "AITurnEvent",
     "AIUsage",
     "EmbeddingChange",
     "EmbeddingClaim",

@@ -1,8 +1,8 @@
 """Checkpoints of all the turns that run on an event loop, written together.
 
 One trip to the database keeps a hundred streams, where one each would cost more than the streams themselves.
-A turn leaves its text here and reads on; if the database says that somebody wants it stopped, or that it is
-over, it is told.
+A turn leaves its text and its log here and reads on; if the database says that somebody wants it stopped, or
+that it is over, it is told.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from typing import Literal
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
+from django_chatgpt.core.log import EventLog
 from django_chatgpt.database import ahop
+from django_chatgpt.runtime import wakes
 from django_chatgpt.storage import turns as storage
 
 #: Seconds that a text may wait for others.
@@ -28,10 +30,13 @@ logger = logging.getLogger("django_chatgpt.turns")
 Tell = Callable[[Literal["cancelled", "lost"]], None]
 
 
-@dataclass(slots=True)
-class _Left:
-    text: str
+@dataclass(frozen=True, slots=True)
+class Checkpointed:
+    """A turn whose checkpoints are written together with those of others; `tell` is how it is stopped."""
+
+    turn_id: UUID
     lease: timedelta
+    log: EventLog
     tell: Tell
 
 
@@ -39,13 +44,13 @@ class Checkpoints:
     """What the turns of one event loop have left to be written."""
 
     def __init__(self) -> None:
-        self._left: dict[UUID, _Left] = {}
+        self._left: dict[UUID, tuple[Checkpointed, str]] = {}
         self._under_way: frozenset[UUID] = frozenset()
         self._writing: asyncio.Task[None] | None = None
 
-    def leave(self, turn_id: UUID, text: str, lease: timedelta, tell: Tell) -> None:
-        """Have the text of a turn written soon; the latest one counts. `tell` is called if it has to stop."""
-        self._left[turn_id] = _Left(text, lease, tell)
+    def leave(self, turn: Checkpointed, text: str) -> None:
+        """Have the text of a turn written soon, the latest one, and what its log holds by then."""
+        self._left[turn.turn_id] = (turn, text)
         if self._writing is None:
             self._writing = asyncio.get_running_loop().create_task(self._write())
 
@@ -59,17 +64,22 @@ class Checkpoints:
         try:
             await asyncio.sleep(GATHER_SECONDS)
             left, self._left = self._left, {}
-            texts = {turn_id: (each.text, each.lease) for turn_id, each in left.items()}
+            texts = {turn_id: (text, turn.lease) for turn_id, (turn, text) in left.items()}
             self._under_way = frozenset(texts)
-            stops = await ahop(partial(storage.checkpoint_all, texts)) if texts else {}
+            held = {turn_id: turn.log.piece() for turn_id, (turn, _) in left.items()}
+            pieces = {turn_id: piece for turn_id, piece in held.items() if piece is not None}
+            stops = await ahop(partial(storage.checkpoint_all, texts, pieces)) if texts else {}
         except Exception as error:
             # A checkpoint is worth less than the answers; the next one comes soon.
             logger.warning("checkpoints were not written: %s", type(error).__qualname__)
             return
         finally:
             self._writing, self._under_way = None, frozenset()
+        for turn_id, piece in pieces.items():
+            left[turn_id][0].log.kept(piece)
+        wakes.wake(*pieces)
         for turn_id, why in stops.items():
-            left[turn_id].tell(why)
+            left[turn_id][0].tell(why)
         if self._left:
             self._writing = asyncio.get_running_loop().create_task(self._write())
 

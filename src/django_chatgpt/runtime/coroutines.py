@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
-from dataclasses import dataclass
-from datetime import timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
-from uuid import UUID
 
 from django_chatgpt.core.effects import (
     EFFECTS,
@@ -32,21 +29,12 @@ from django_chatgpt.core.turn import CHECKPOINT_SECONDS
 from django_chatgpt.database import ahop
 from django_chatgpt.exceptions import AIServiceError
 from django_chatgpt.functions.calls import FunctionBox
-from django_chatgpt.runtime.checkpoints import Tell, checkpoints
+from django_chatgpt.runtime.checkpoints import Checkpointed, checkpoints
 
 if TYPE_CHECKING:
     from django_chatgpt import providers
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpointed:
-    """A turn whose checkpoints are written together with those of others; `tell` is how it is stopped."""
-
-    turn_id: UUID
-    lease: timedelta
-    tell: Tell
 
 
 class TaskWorld:
@@ -94,7 +82,7 @@ class TaskWorld:
                 if self._turn is None:
                     await ahop(keep)
                 else:
-                    checkpoints().leave(self._turn.turn_id, text, self._turn.lease, self._turn.tell)
+                    checkpoints().leave(self._turn, text)
             case OpenStream(request, renewal):
                 self._stream = await _open(self._providers.aopen_stream(request), renewal)
             case Complete(endpoint, body, timeout):

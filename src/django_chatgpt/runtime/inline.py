@@ -35,6 +35,7 @@ from django_chatgpt.core.turn import CHECKPOINT_SECONDS, run_turn
 from django_chatgpt.database import hop, only_here, release_connections
 from django_chatgpt.exceptions import AIServiceError
 from django_chatgpt.functions.calls import FunctionBox
+from django_chatgpt.runtime import stops
 from django_chatgpt.runtime.endings import log_ending
 
 if TYPE_CHECKING:
@@ -48,21 +49,32 @@ R = TypeVar("R")
 class InlineWorld:
     """Performs effects with the sync client and the caller's own database connection.
 
-    `release` gives the thread's connections back after each hop.
+    `release` gives the thread's connections back after each hop. `stoppable`: these are a turn's, and the
+    wish to stop it is heard wherever it may be left.
     """
 
-    def __init__(self, functions: FunctionBox | None = None, *, release: bool = False) -> None:
+    def __init__(
+        self, functions: FunctionBox | None = None, *, release: bool = False, stoppable: bool = False
+    ) -> None:
         # The SDK takes a second to import, which a command that asks nobody anything need not wait for.
         self._providers = import_module("django_chatgpt.providers")
         self._functions = functions
         self._release = release
+        self._stoppable = stoppable
+        self._stop: Stopped | None = None
+        self._asked_at = time.monotonic()
         self._stream: providers.SyncStream | None = None
         self._chunks: providers.CompletionChunks | None = None
+
+    def stop(self, why: Literal["cancelled"]) -> None:
+        """Have the effect end that is being performed, or else the next that may take long."""
+        self._stop = Stopped(why)
 
     def perform(self, effect: Effect) -> Any:
         match effect:
             case ReadStream():
                 assert self._stream is not None
+                self._tick()
                 return self._stream.read(CHECKPOINT_SECONDS)
             case ReadChunk():
                 assert self._chunks is not None
@@ -70,6 +82,7 @@ class InlineWorld:
             case Db(function):
                 return hop(function) if self._release else function()
             case Checkpoint(_, keep):
+                self._asked_at = time.monotonic()
                 self.perform(Db(keep))
             case OpenStream(request, renewal):
                 self._stream = self._providers.open_stream(
@@ -90,8 +103,9 @@ class InlineWorld:
                 return judging.result()
             case CallFunctions(calls):
                 assert self._functions is not None
-                return self._functions.call(calls)
+                return self._functions.call(calls, tick=CHECKPOINT_SECONDS, on_tick=self._tick)
             case Wait(seconds):
+                self._tick()
                 time.sleep(seconds)
         return None
 
@@ -108,7 +122,19 @@ class InlineWorld:
             return error
         return vectors
 
+    def _tick(self) -> None:
+        """Raise Stopped if somebody wants that; look for it where no checkpoint has, nor another turn."""
+        now = time.monotonic()
+        if self._stoppable and now - self._asked_at >= stops.LOOK_SECONDS:
+            self._asked_at = now
+            if stops.due():
+                self.perform(Db(stops.look))
+        stop, self._stop = self._stop, None
+        if stop is not None:
+            raise stop
+
     def _renew(self, renewal: Callable[[], Callable[[], object] | None]) -> None:
+        self._tick()
         due = renewal()
         if due is not None:
             self.perform(Db(due))
@@ -240,10 +266,14 @@ def run(
             spec.control.stop_after_call = True
         return Stopped("cancelled") if on_disconnect == "cancel" else None
 
-    return drive(
-        run_turn(spec),
-        InlineWorld(functions, release=release),
-        on_leave=leave,
-        on_end=lambda ending: log_ending(spec, ending),
-        heartbeat=heartbeat,
-    )
+    world = InlineWorld(functions, release=release, stoppable=True)
+    with stops.heard(spec.turn_id, world.stop):
+        return (
+            yield from drive(
+                run_turn(spec),
+                world,
+                on_leave=leave,
+                on_end=lambda ending: log_ending(spec, ending),
+                heartbeat=heartbeat,
+            )
+        )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 from django_chatgpt.core.effects import Stopped
@@ -13,7 +15,9 @@ from django_chatgpt.core.events import TurnEvent
 from django_chatgpt.core.spec import Ending, TurnSpec
 from django_chatgpt.core.turn import run_turn
 from django_chatgpt.functions.calls import FunctionBox
-from django_chatgpt.runtime.coroutines import Checkpointed, TaskWorld
+from django_chatgpt.runtime import stops
+from django_chatgpt.runtime.checkpoints import Checkpointed
+from django_chatgpt.runtime.coroutines import TaskWorld
 from django_chatgpt.runtime.endings import log_ending
 from django_chatgpt.runtime.inline import OnDisconnect
 
@@ -36,14 +40,17 @@ class TurnTask:
         self.ending: Ending | None = None
         self._on_disconnect = on_disconnect
         lease = timedelta(seconds=3 * spec.renew_after)
-        self._world = TaskWorld(functions, Checkpointed(spec.turn_id, lease, self.stop))
+        self._world = TaskWorld(functions, Checkpointed(spec.turn_id, lease, spec.log, self.stop))
         self._events: deque[TurnEvent] = deque()
         self._listener: asyncio.Future[None] | None = None
         self._watched = True
         self._begun = False
         self._over = False
         self._stopping = False
-        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"turn-{spec.turn_id}")
+        loop = asyncio.get_running_loop()
+        stops.watch(spec.turn_id, partial(_call_soon, loop, self.stop))
+        stops.looks().begin()
+        self._task = loop.create_task(self._run(), name=f"turn-{spec.turn_id}")
         # The loop keeps only weak references to its tasks.
         _running.add(self._task)
         self._task.add_done_callback(_running.discard)
@@ -112,6 +119,8 @@ class TurnTask:
             await self._drive()
         finally:
             self._over = True
+            stops.forget(self.spec.turn_id)
+            stops.looks().end()
             if self._listener is not None:
                 _wake(self._listener)
         if self._world.cancelled and not self._stopping:
@@ -136,6 +145,12 @@ class TurnTask:
                 answer = await self._world.perform(step)
             except Exception as caught:
                 error = caught
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *arguments: Any) -> None:
+    """Call something on its event loop, from any thread; not if the loop has ended."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(partial(function, *arguments))
 
 
 _opening: set[asyncio.Task[Any]] = set()

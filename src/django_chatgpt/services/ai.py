@@ -92,7 +92,7 @@ class AIService:
         """
         prepared = self._begin(text, conversation, self._with_passages(text, options))
         if isinstance(prepared, AITurn):
-            return _begun(_events(follow.follow(prepared.pk, self._user_id)))
+            return _begun(_events(follow.follow(follow.Watch(prepared.pk, self._user_id))))
         return _begun(_events(chat.run(prepared)))
 
     async def astream(
@@ -101,7 +101,10 @@ class AIService:
         """Like `stream`, in a coroutine; the turn runs in a task of its own. Stored at the first step."""
         options = await self._awith_passages(text, options)
         turn = await chat.alaunch(partial(self._begin, text, conversation, options))
-        batches = follow.afollow(turn.pk, self._user_id) if isinstance(turn, AITurn) else turn.events()
+        if isinstance(turn, AITurn):
+            batches = follow.afollow(follow.Watch(turn.pk, self._user_id))
+        else:
+            batches = turn.events()
         try:
             async for batch in batches:
                 for event in batch:

@@ -26,7 +26,7 @@ from django_chatgpt.services.budgets import Purse, guarded
 from django_chatgpt.services.functions import as_text
 from django_chatgpt.services.sweeper import sweep
 from django_chatgpt.storage import calls as storage
-from django_chatgpt.storage import ledger, primary
+from django_chatgpt.storage import events, ledger, primary
 from django_chatgpt.storage import turns as turn_storage
 from django_chatgpt.storage.history import load_history
 
@@ -188,6 +188,7 @@ def _prepare(turn: AITurn, box: FunctionBox, rules: chat.Rules) -> chat.Prepared
         window=replace(window, used=history.used),
         usage=usage,
         cost=cost,
+        last_event=events.last_number(turn.pk),
         first_step=first_step,
         resumed=Resumed(
             now=[_as_call(each) for each in agreed],

@@ -23,6 +23,7 @@ from pydantic_core import to_json
 from django_chatgpt.adapter import get_adapter
 from django_chatgpt.conf import DEFAULT_BASE_URL, OnDisconnect, conf
 from django_chatgpt.core.events import TurnEvent
+from django_chatgpt.core.log import EventLog
 from django_chatgpt.core.messages import Message, TokenUsage
 from django_chatgpt.core.request import Endpoint, ModelRequest
 from django_chatgpt.core.spec import Ending, Resumed, Screen, TurnSpec
@@ -235,8 +236,10 @@ def prepare(
     hold: Hold | None = None,
     spoken: int = 0,
     given: Sequence[Source] = (),
+    last_event: int = 0,
 ) -> Prepared:
     """Everything that driving a stored turn needs."""
+    events = EventLog(last_event)
     box.redact = get_adapter().redactor
     log = TurnLog(
         turn_id=turn_id,
@@ -246,6 +249,7 @@ def prepare(
         lease=rules.lease,
         functions=box,
         model=request.model,
+        log=events,
         base_url=request.endpoint.base_url,
         usage=usage,
         cost=cost,
@@ -272,6 +276,7 @@ def prepare(
         resumed=resumed,
         check=check,
         screen=screen,
+        log=events,
     )
     observed.begun(turn_id, conversation_id, user_id, request.model, resumed=resumed is not None)
     return Prepared(spec, box, rules.on_disconnect)

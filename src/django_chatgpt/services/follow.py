@@ -1,97 +1,195 @@
-"""Watch a turn that runs elsewhere, by what it keeps: the same events, a little later."""
+"""Follow a turn by its log, wherever it runs: what was shown after any number, and then what comes.
+
+follow, afollow   the events of a turn as they are written, to its end
+wait, await_end   the turn, when it is over
+"""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django_chatgpt.core.events import Content, Done, Failed, Finished, Started, TurnEvent
+from django_chatgpt.core.log import decode
 from django_chatgpt.database import ahop, hop
-from django_chatgpt.services.results import Snapshot, snapshot
+from django_chatgpt.models import AITurn
+from django_chatgpt.runtime import wakes
+from django_chatgpt.services.results import Snapshot, find_turn, runs, snapshot, snapshot_of
+from django_chatgpt.services.sweeper import sweep
+from django_chatgpt.storage import events as storage
+from django_chatgpt.storage import turns
 
-POLL_SECONDS = 0.5
+#: Seconds after which whoever was not woken looks again: the turn may run in another process.
+LOOK_SECONDS = 0.5
+#: Pieces of the log that are read in one trip.
+PIECES = 50
 
 
-class _Watch:
-    """Turns what is stored of a turn into what is new since the last look."""
+class Watch:
+    """One listener of a turn: `after` is the number of the last event that it has seen.
 
-    def __init__(self) -> None:
-        self._seq = 0
-        self._shown = ""
+    `over`: nothing can follow. `behind`: there is more to be read at once.
+    """
 
-    def events(self, seen: Snapshot) -> list[TurnEvent]:
-        turn = seen.turn
-        events: list[TurnEvent] = []
-        if not self._seq:
-            events.append(Started(conversation_id=turn.conversation_id))
-        # Other text than was shown: the model called functions meanwhile and has begun a new answer.
-        new = seen.text[len(self._shown) :] if seen.text.startswith(self._shown) else seen.text
-        if new:
-            events.append(Content(content=new))
-            self._shown = seen.text
-        if seen.over:
-            if seen.error is not None:
-                events.append(Failed(code=seen.error.code, message=seen.error.message))
-            elif seen.response is not None:
-                result = seen.response
-                events.append(
-                    Finished(
-                        reason=result.finish_reason,
-                        usage=result.usage,
-                        cost=result.cost,
-                        message_id=result.message_id,
-                        model=result.model,
-                    )
-                )
-            events.append(Done())
+    def __init__(self, turn_id: UUID, user_id: Any, after: int = 0) -> None:
+        self.turn_id = turn_id
+        self.user_id = user_id
+        self.after = after
+        self.over = False
+        self.behind = False
+        self._first: list[TurnEvent] | None = None
+
+    def begin(self) -> bool:
+        """Look for the first time. False: nothing is new, and nothing will be. Raises NotFoundError."""
+        self._first = self.look()
+        return bool(self._first) or not self.over
+
+    def next(self) -> list[TurnEvent]:
+        """What the first look has found, and then what is new at each."""
+        first, self._first = self._first, None
+        return self.look() if first is None else first
+
+    def look(self) -> list[TurnEvent]:
+        """What is new, or a part of it where that is much, in one trip. Raises NotFoundError."""
+        # An ending is written together with its events: read after the turn, none of them can be missing.
+        turn = find_turn(self.turn_id, self.user_id)
+        if turns.is_expired(turn):
+            sweep(turn)
+            turn = find_turn(self.turn_id, self.user_id)
+        pieces = storage.after(turn.pk, self.after, PIECES)
+        new = [event for first, data in pieces for event in decode(data, first)]
+        events: list[TurnEvent] = [] if self.after else [Started(seq=1, conversation_id=turn.conversation_id)]
+        self.behind = len(pieces) == PIECES
+        self.over = not runs(turn) and not self.behind
+        if self.over and not new and not storage.last_number(turn.pk):
+            events += _in_short(turn, self.after + len(events))
+        for event in _without_rests(new, over=self.over):
+            if event.seq > max(self.after, events[-1].seq if events else 0):
+                events.append(event)
         for event in events:
-            self._seq += 1
-            event.turn_id, event.seq = turn.pk, self._seq
+            event.turn_id = turn.pk
+        if events:
+            self.after = events[-1].seq
         return events
 
 
-def follow(turn_id: UUID, user_id: Any, *, release: bool = False) -> Generator[TurnEvent | None]:
-    """Yield the events of a turn until it is over, and None where there was nothing new."""
-    watch = _Watch()
-    look = partial(snapshot, turn_id, user_id)
-    while True:
-        seen = hop(look) if release else look()
-        events = watch.events(seen)
-        yield from events
-        if not events:
-            yield None
-        if seen.over:
-            return
-        time.sleep(POLL_SECONDS)
+def _without_rests(events: Sequence[TurnEvent], *, over: bool) -> list[TurnEvent]:
+    """All but the `Done`s after which the turn has gone on, or may yet for all that is known."""
+    return [
+        event
+        for number, event in enumerate(events, 1)
+        if not isinstance(event, Done) or (over and number == len(events))
+    ]
 
 
-async def afollow(turn_id: UUID, user_id: Any) -> AsyncGenerator[list[TurnEvent]]:
-    """Yield the events of a turn until it is over, and an empty list where there was nothing new."""
-    watch = _Watch()
-    while True:
-        seen = await ahop(partial(snapshot, turn_id, user_id))
-        yield watch.events(seen)
-        if seen.over:
-            return
-        await asyncio.sleep(POLL_SECONDS)
+def _in_short(turn: AITurn, last: int) -> list[TurnEvent]:
+    """The end of a turn that has no log, never had or no more; before it all that it said, to whom is new."""
+    seen = snapshot_of(turn)
+    events: list[TurnEvent] = []
+    if seen.text and last <= 1:
+        events.append(Content(content=seen.text))
+    if seen.error is not None:
+        events.append(Failed(code=seen.error.code, message=seen.error.public_message))
+    elif seen.response is not None:
+        result = seen.response
+        events.append(
+            Finished(
+                reason=result.finish_reason,
+                usage=result.usage,
+                cost=result.cost,
+                message_id=result.message_id,
+                model=result.model,
+            )
+        )
+    events.append(Done())
+    for seq, event in enumerate(events, last + 1):
+        event.seq = seq
+    return events
+
+
+def follow(
+    watch: Watch, *, release: bool = False, heartbeat: float | None = None
+) -> Generator[TurnEvent | None]:
+    """Yield the events of a turn until it is over, or rests. Raises NotFoundError.
+
+    With `heartbeat`, a None after so many seconds without any. `release` gives the thread's database
+    connections back meanwhile.
+    """
+    rung = threading.Event()
+    shown_at = time.monotonic()
+    with wakes.waiting(watch.turn_id, rung.set):
+        while True:
+            events = hop(watch.next) if release else watch.next()
+            yield from events
+            now = time.monotonic()
+            if events:
+                shown_at = now
+            elif heartbeat is not None and now - shown_at >= heartbeat:
+                shown_at = now
+                yield None
+            if watch.over:
+                return
+            if not watch.behind:
+                rung.wait(LOOK_SECONDS)
+                rung.clear()
+
+
+async def afollow(watch: Watch, *, heartbeat: float | None = None) -> AsyncGenerator[list[TurnEvent]]:
+    """Like `follow`, in a coroutine: what is new in one list, an empty one after silence."""
+    bell = _Bell()
+    shown_at = time.monotonic()
+    with wakes.waiting(watch.turn_id, bell.ring):
+        while True:
+            events = await ahop(watch.next)
+            now = time.monotonic()
+            if events or (heartbeat is not None and now - shown_at >= heartbeat):
+                shown_at = now
+                yield events
+            if watch.over:
+                return
+            if not watch.behind:
+                await bell.wait()
 
 
 def wait(turn_id: UUID, user_id: Any, *, release: bool = False) -> Snapshot:
-    """Wait until a turn is over."""
+    """Wait until a turn is over, or rests. Raises NotFoundError."""
     look = partial(snapshot, turn_id, user_id)
-    while not (seen := hop(look) if release else look()).over:
-        time.sleep(POLL_SECONDS)
+    rung = threading.Event()
+    with wakes.waiting(turn_id, rung.set):
+        while not (seen := hop(look) if release else look()).over:
+            rung.wait(LOOK_SECONDS)
+            rung.clear()
     return seen
 
 
 async def await_end(turn_id: UUID, user_id: Any) -> Snapshot:
-    """Wait until a turn is over, in a coroutine."""
-    while True:
-        seen = await ahop(partial(snapshot, turn_id, user_id))
-        if seen.over:
-            return seen
-        await asyncio.sleep(POLL_SECONDS)
+    """Like `wait`, in a coroutine."""
+    look = partial(snapshot, turn_id, user_id)
+    bell = _Bell()
+    with wakes.waiting(turn_id, bell.ring):
+        while not (seen := await ahop(look)).over:
+            await bell.wait()
+    return seen
+
+
+class _Bell:
+    """Rung in any thread, heard in a coroutine; by itself after LOOK_SECONDS."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._rung.set)
+
+    async def wait(self) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._rung.wait(), LOOK_SECONDS)
+        self._rung.clear()

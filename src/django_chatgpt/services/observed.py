@@ -66,7 +66,7 @@ def ended(
 
 
 def swept(turn: AITurn) -> None:
-    """A turn was ended whose process died."""
+    """A turn was ended that no process runs."""
     if not turn_ended.receivers:
         return
     usage, cost = ledger.turn_totals(turn.pk)
@@ -75,7 +75,7 @@ def swept(turn: AITurn) -> None:
         turn.conversation_id,
         turn.user_id,
         status=turn.status,
-        reason="error",
+        reason="cancelled" if turn.status == AITurn.Status.CANCELLED else "error",
         error_code=turn.error_code,
         model=str(turn.options.get("model", "")),
         usage=usage,

@@ -98,10 +98,10 @@ class Snapshot:
 
 def snapshot(turn_id: UUID, user_id: Any) -> Snapshot:
     """The user's own turn; one whose process died is ended first. Raises NotFoundError."""
-    turn = _find(turn_id, user_id)
+    turn = find_turn(turn_id, user_id)
     if storage.is_expired(turn):
         sweep(turn)
-        turn = _find(turn_id, user_id)
+        turn = find_turn(turn_id, user_id)
     return snapshot_of(turn)
 
 
@@ -147,7 +147,8 @@ def stored_error(turn: AITurn) -> AIServiceError | None:
     return None
 
 
-def _find(turn_id: UUID, user_id: Any) -> AITurn:
+def find_turn(turn_id: UUID, user_id: Any) -> AITurn:
+    """The user's own turn. Raises NotFoundError, also for somebody else's."""
     turn = AITurn.objects.using(primary.primary()).filter(pk=turn_id, user_id=user_id).first()
     if turn is None:
         raise NotFoundError(f"turn_id: you have no turn {turn_id}.")

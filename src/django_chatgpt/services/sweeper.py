@@ -12,7 +12,7 @@ from django.utils import timezone
 from django_chatgpt.conf import conf
 from django_chatgpt.core.messages import Message
 from django_chatgpt.models import AIMessage, AITurn, AIUsage
-from django_chatgpt.services import billing, context, observed, prices, tokens
+from django_chatgpt.services import billing, closing, context, observed, prices, tokens
 from django_chatgpt.storage import budgets, calls, claims, ledger
 from django_chatgpt.storage import turns as storage
 from django_chatgpt.storage.history import load_history
@@ -68,6 +68,7 @@ def sweep(turn: AITurn) -> bool:
                     )
                 ]
             )
+        closing.close(turn)
         observed.swept(turn)
     return True
 

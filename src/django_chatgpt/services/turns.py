@@ -13,17 +13,20 @@ from django.utils import timezone
 
 from django_chatgpt.conf import conf
 from django_chatgpt.core.effects import Stopped
+from django_chatgpt.core.events import TurnEvent
+from django_chatgpt.core.log import EventLog, Piece
 from django_chatgpt.core.messages import FunctionCall, FunctionResult, Message, TokenUsage, storable
-from django_chatgpt.core.spec import Attempt, Ending, Judgement, Plan, Resumed, Settled
+from django_chatgpt.core.spec import Announcing, Attempt, Closing, Ending, Judgement, Plan, Resumed, Settled
 from django_chatgpt.exceptions import AIServiceError
 from django_chatgpt.functions.calls import FunctionBox
 from django_chatgpt.models import AIMessage, AIUsage
+from django_chatgpt.runtime import wakes
 from django_chatgpt.services import billing, breakers, budgets, moderation, observed, tokens
 from django_chatgpt.services.budgets import Purse
 from django_chatgpt.services.types import Source
 from django_chatgpt.storage import calls as call_storage
+from django_chatgpt.storage import events, ledger, primary
 from django_chatgpt.storage import functions as function_storage
-from django_chatgpt.storage import ledger, primary
 from django_chatgpt.storage import turns as storage
 from django_chatgpt.storage.ledger import Bill, Hold
 
@@ -44,7 +47,7 @@ class _Whose(TypedDict):
 
 
 class TurnLog:
-    """The store of one running turn: ledger, messages and totals change together or not at all."""
+    """The store of one running turn: ledger, messages, totals and log change together or not at all."""
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class TurnLog:
         lease: timedelta,
         functions: FunctionBox,
         model: str,
+        log: EventLog,
         base_url: str | None = None,
         usage: TokenUsage | None = None,
         cost: Decimal | None = FREE,
@@ -80,8 +84,10 @@ class TurnLog:
         self._hold = hold
         # The ledger's row that has the reservation: the running attempt's, or between two the last one's.
         self._holder = attempt_id if hold is not None else None
+        self._log = log
         self._added = 0
         self._judgements: list[AIUsage] = []
+        self._piece: Piece | None = None
         self._open_calls: set[str] = set()
         if resumed is not None:
             self._open_calls = {call.id for call in resumed.now} | {each.call.id for each in resumed.refused}
@@ -106,7 +112,7 @@ class TurnLog:
         def write() -> tuple[bool, Hold | None]:
             hold = None
             with self._writing():
-                go_on = storage.renew(self._turn_id, self._lease)
+                go_on = self._renew()
                 storage.admit_question(self._turn_id)
                 if asked is not None and bill is not None:
                     self._settle(asked.id, bill)
@@ -128,7 +134,7 @@ class TurnLog:
 
         def write() -> Hold | None:
             with self._writing():
-                if not storage.renew(self._turn_id, self._lease):
+                if not self._renew():
                     raise Stopped("cancelled")
                 self._settle(failed.id, bill)
                 return self._announce(next_id, model, self._left(bill), prompt)
@@ -140,18 +146,21 @@ class TurnLog:
         self.refusal = breakers.refusal(self._base_url, model)
 
     def checkpoint(self, text: str) -> bool:
-        return storage.checkpoint(self._turn_id, storable(text), self._lease)
+        with self._writing():
+            go_on = storage.checkpoint(self._turn_id, storable(text), self._lease)
+            self._write_log()
+        return go_on
 
-    def record_calls(self, attempt: Attempt, calls: Sequence[FunctionCall]) -> Plan:
+    def record_calls(self, attempt: Attempt, calls: Sequence[FunctionCall], announcing: Announcing) -> Plan:
         bill = billing.bill(attempt)
         examined = self._functions.examine(calls)
         parked = [each.call for each in examined if each.needs_approval]
-        now = [each.call for each in examined if not each.needs_approval]
+        plan = Plan([each.call for each in examined if not each.needs_approval], parked)
         until = timezone.now() + timedelta(seconds=conf.approval_timeout)
         with self._writing():
             # While functions run nothing renews the lease.
-            patience = timedelta(seconds=self._functions.patience(now))
-            if not storage.renew(self._turn_id, self._lease + patience):
+            patience = timedelta(seconds=self._functions.patience(plan.now))
+            if not self._renew(patience, announcing(plan)):
                 raise Stopped("cancelled")
             keep = self._left(bill)
             self._settle(attempt.id, bill, keep)
@@ -169,12 +178,12 @@ class TurnLog:
         self._spoken = self._prompt(attempt, bill)
         self._settled(attempt, bill)
         self._open_calls = {call.id for call in calls}
-        return Plan(now, parked)
+        return plan
 
     def save_results(self, results: Sequence[FunctionResult], next_id: UUID) -> bool:
         def write() -> tuple[bool, Hold | None]:
             with self._writing():
-                go_on = storage.renew(self._turn_id, self._lease)
+                go_on = self._renew()
                 said = self._add_results(results)
                 self._release()
                 if not go_on:
@@ -187,19 +196,21 @@ class TurnLog:
         self.refusal = breakers.refusal(self._base_url, self._model) if go_on else None
         return go_on
 
-    def park(self, results: Sequence[FunctionResult]) -> Settled:
+    def park(self, results: Sequence[FunctionResult], closing: Closing) -> Settled:
+        settled = Settled(self._usage, self._cost, None)
         until = timezone.now() + timedelta(seconds=conf.approval_timeout)
         with self._writing():
             storage.park(self._turn_id, until)
             self._add_results(results)
             ledger.add_to_conversation(self._conversation_id, 0, None)
             self._release()
+            self._write_log(closing(settled))
         self._hold, self._holder = None, None
         self._open_calls = set()
         self._ended("awaiting_approval", "awaiting_approval", None, None)
-        return Settled(self._usage, self._cost, None)
+        return settled
 
-    def finish(self, ending: Ending) -> Settled:
+    def finish(self, ending: Ending, closing: Closing) -> Settled:
         attempt, error = ending.attempt, ending.error
         bill = None if attempt is None else billing.bill(attempt)
         message = None
@@ -209,6 +220,7 @@ class TurnLog:
                 message = self._answer(attempt, bill, "refused")
             elif ending.status == "completed" or attempt.text:
                 message = self._answer(attempt, bill, ending.status)
+        settled = Settled(*self._totals(bill), message.pk if message else None)
         try:
             with self._writing():
                 storage.end(
@@ -235,6 +247,7 @@ class TurnLog:
                     call_storage.give_up(self._turn_id)
                 if message is not None:
                     self._add([message])
+                self._write_log(closing(settled))
         except Stopped:
             # Somebody else has ended the turn; what its last attempt took is still known best here.
             if attempt is not None and bill is not None:
@@ -246,12 +259,12 @@ class TurnLog:
             self._settled(attempt, bill)
             budgets.settled(attempt.request.model, bill, self._purse)
         self._ended(ending.status, ending.reason, error, bill)
-        return Settled(self._usage, self._cost, message.pk if message else None)
+        return settled
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """One transaction. Rolled back, the numbers of its messages are given again."""
-        self._added = 0
+        """One transaction. Rolled back, the numbers of its messages are given again, and the log holds on."""
+        self._added, self._piece = 0, None
         with primary.atomic():
             yield
             if self._judgements:
@@ -259,6 +272,21 @@ class TurnLog:
                 observed.recorded(self._judgements, self._base_url)
         self._sequence += self._added
         self._judgements.clear()
+        if self._piece is not None:
+            self._log.kept(self._piece)
+            wakes.wake(self._turn_id)
+
+    def _renew(self, patience: timedelta = timedelta(), ahead: Sequence[TurnEvent] = ()) -> bool:
+        """Renew the lease, for so much longer than usual. False: somebody asked to stop."""
+        go_on = storage.renew(self._turn_id, self._lease + patience)
+        self._write_log(ahead)
+        return go_on
+
+    def _write_log(self, ahead: Sequence[TurnEvent] = ()) -> None:
+        """Write what the log holds and what is to follow, after a write that has found the turn running."""
+        self._piece = self._log.piece(ahead)
+        if self._piece is not None:
+            events.add(self._turn_id, self._piece)
 
     def _add(self, messages: Sequence[AIMessage]) -> None:
         for message in messages:
@@ -312,8 +340,7 @@ class TurnLog:
 
     def _settled(self, attempt: Attempt, bill: Bill) -> None:
         """What follows from an attempt whose settling is stored."""
-        self._usage += bill.usage
-        self._cost = None if self._cost is None or bill.cost is None else self._cost + bill.cost
+        self._usage, self._cost = self._totals(bill)
         if attempt.asked:
             error, accepted = attempt.error, attempt.accepted
             breakers.note(self._base_url, attempt.request.model, error, accepted=accepted)
@@ -344,6 +371,13 @@ class TurnLog:
             usage=self._usage,
             cost=self._cost,
         )
+
+    def _totals(self, bill: Bill | None) -> tuple[TokenUsage, Decimal | None]:
+        """Usage and cost of the turn so far, and of `bill` with it."""
+        if bill is None:
+            return self._usage, self._cost
+        cost = None if self._cost is None or bill.cost is None else self._cost + bill.cost
+        return self._usage + bill.usage, cost
 
     def _answer(self, attempt: Attempt, bill: Bill, status: str, *, with_calls: bool = False) -> AIMessage:
         reply = attempt.reply

@@ -6,7 +6,7 @@ who updates no row has lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -14,16 +14,18 @@ from uuid import UUID
 
 from django.db import IntegrityError, OperationalError
 from django.db.models import Case, QuerySet, TextField, Value, When
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from django_chatgpt.core.effects import Stopped
 from django_chatgpt.core.ids import uuid7
+from django_chatgpt.core.log import Piece
 from django_chatgpt.core.messages import Message, storable
 from django_chatgpt.core.window import Window
 from django_chatgpt.exceptions import AIServiceError, ConflictError, NotFoundError
 from django_chatgpt.models import AIConfiguration, AIConversation, AIMessage, AITurn
 from django_chatgpt.models.owner import owner_key_of
-from django_chatgpt.storage import ledger
+from django_chatgpt.storage import events, ledger
 from django_chatgpt.storage.history import History, load_history
 from django_chatgpt.storage.ledger import Hold
 from django_chatgpt.storage.primary import atomic, in_transaction, primary
@@ -236,12 +238,21 @@ def checkpoint(turn_id: UUID, text: str, lease: timedelta) -> bool:
 
 
 def checkpoint_all(
-    texts: Mapping[UUID, tuple[str, timedelta]],
+    texts: Mapping[UUID, tuple[str, timedelta]], pieces: Mapping[UUID, Piece]
 ) -> dict[UUID, Literal["cancelled", "lost"]]:
-    """Keep the texts of many turns and renew their leases, in two statements.
+    """Keep the texts of many turns, renew their leases and go on with their logs, in three statements.
 
     Answers which of them have to stop: somebody asked for it, or they are over already.
     """
+    with atomic():
+        stops = _checkpoint_all(texts)
+        events.add_all({key: piece for key, piece in pieces.items() if stops.get(key) != "lost"})
+    return stops
+
+
+def _checkpoint_all(
+    texts: Mapping[UUID, tuple[str, timedelta]],
+) -> dict[UUID, Literal["cancelled", "lost"]]:
     now = timezone.now()
     written = AITurn.objects.using(primary()).filter(pk__in=texts, status=AITurn.Status.RUNNING)
     written.update(
@@ -262,19 +273,60 @@ def checkpoint_all(
     return stops
 
 
+def ask_to_stop(turn_id: UUID) -> bool:
+    """Have whoever runs a turn stop it; asking again changes nothing. False: nobody runs it."""
+    now = timezone.now()
+    return bool(
+        running(turn_id).update(cancel_requested_at=Coalesce("cancel_requested_at", now), updated_at=now)
+    )
+
+
+def end_resting(turn_id: UUID) -> bool:
+    """Cancel a turn that waits for a worker or a person, once: of several who try, one is told True."""
+    now = timezone.now()
+    waiting = (AITurn.Status.QUEUED, AITurn.Status.AWAITING_APPROVAL)
+    return bool(
+        AITurn.objects.using(primary())
+        .filter(pk=turn_id, status__in=waiting)
+        .update(
+            status=AITurn.Status.CANCELLED,
+            active_conversation=None,
+            cancel_requested_at=now,
+            lease_expires_at=None,
+            finished_at=now,
+            updated_at=now,
+        )
+    )
+
+
+def stops_wanted(turn_ids: Collection[UUID]) -> list[UUID]:
+    """Those of the running turns that somebody wants stopped."""
+    wanted = AITurn.objects.using(primary()).filter(
+        pk__in=turn_ids, status=AITurn.Status.RUNNING, cancel_requested_at__isnull=False
+    )
+    return list(wanted.values_list("pk", flat=True))
+
+
 def renew(turn_id: UUID, lease: timedelta) -> bool:
     """Clear the text of a step that is stored by now and renew the lease; answers as `checkpoint` does."""
     return checkpoint(turn_id, "", lease)
 
 
 def park(turn_id: UUID, until: datetime) -> None:
-    """Let a running turn rest until a person has decided, or the time is over. Raises Stopped("lost")."""
+    """Let a running turn rest until a person has decided, or the time is over.
+
+    Raises Stopped: "cancelled" where somebody asked for it, as nobody would hear of that while it rests.
+    """
     now = timezone.now()
-    parked = running(turn_id).update(
-        status=AITurn.Status.AWAITING_APPROVAL, partial_text="", lease_expires_at=until, updated_at=now
+    parked = (
+        running(turn_id)
+        .filter(cancel_requested_at=None)
+        .update(
+            status=AITurn.Status.AWAITING_APPROVAL, partial_text="", lease_expires_at=until, updated_at=now
+        )
     )
     if not parked:
-        raise Stopped("lost")
+        raise Stopped("cancelled" if running(turn_id).exists() else "lost")
 
 
 def end(turn_id: UUID, status: str, *, partial_text: str, error_code: str, error_message: str) -> None:
