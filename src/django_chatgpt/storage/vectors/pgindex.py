@@ -1,13 +1,12 @@
 """The table and HNSW index that PostgreSQL's extension pgvector searches: one for a model and a length.
 
 It stands beside the table of EmbeddingVector and belongs to no migration, because the extension is not
-everywhere; `manage.py chatgpt_vectors sync` makes it. Deleting a row deletes its copy by a trigger, so that
-it goes with whatever deletes it.
+everywhere; `manage.py chatgpt_vectors sync` makes it. Triggers keep the copies in step, so that it does not
+matter who writes or deletes a row, or how.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -19,12 +18,9 @@ from django.db import DatabaseError, connections, transaction
 from django_chatgpt.exceptions import NotConfiguredError
 from django_chatgpt.models import EmbeddingVector
 from django_chatgpt.storage.primary import primary
-from django_chatgpt.storage.vectors import rows
 
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
-
-    from django_chatgpt.storage.vectors.rows import Matrix
 
 #: What HNSW takes of a `vector`, and of a `halfvec`; longer ones have no index and are compared one by one.
 MOST_WHOLE = 2000
@@ -35,16 +31,55 @@ LEAST_VERSION = (0, 8)
 
 READY = "ready"
 
+ROWS_AT_ONCE = 500
+
+# PostgreSQL can't read the bytes of a float: sign, exponent and mantissa are put together by hand. The bytes
+# are unpacked first, because each get_byte() of what lies compressed would do it again.
 TRIGGERS = """
+CREATE OR REPLACE FUNCTION {table}_numbers(stored bytea) RETURNS real[]
+    LANGUAGE plpgsql IMMUTABLE STRICT AS $$
+DECLARE
+    b bytea := stored || ''::bytea;
+BEGIN
+    RETURN ARRAY(
+        SELECT ((1 - 2 * (get_byte(b, at + 3) >> 7)) * CASE
+            WHEN exponent = 0 THEN mantissa * 2::float8 ^ (-149)
+            ELSE (8388608 + mantissa) * 2::float8 ^ (exponent - 150)
+        END)::real
+        FROM generate_series(0, length(b) - 4, 4) at, LATERAL (SELECT
+            ((get_byte(b, at + 3) & 127) << 1) | (get_byte(b, at + 2) >> 7) AS exponent,
+            ((get_byte(b, at + 2) & 127) << 16) | (get_byte(b, at + 1) << 8) | get_byte(b, at) AS mantissa
+        ) parts
+    );
+END $$;
 CREATE OR REPLACE FUNCTION {table}_follow() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
         TRUNCATE {table};
-    ELSE
+    ELSIF TG_OP = 'DELETE' THEN
         DELETE FROM {table} USING gone WHERE {table}.id = gone.id;
+    ELSE
+        IF TG_OP = 'UPDATE' THEN
+            DELETE FROM {table} WHERE id = OLD.id;
+        END IF;
+        IF NEW.model = TG_ARGV[0] AND NEW.dimensions = {dimensions} THEN
+            INSERT INTO {table} (id, owner_key, v)
+            VALUES (NEW.id, NEW.owner_key, {table}_numbers(NEW.vector)::{kind})
+            ON CONFLICT (id) DO UPDATE SET owner_key = EXCLUDED.owner_key, v = EXCLUDED.v;
+        END IF;
     END IF;
     RETURN NULL;
 END $$;
+CREATE OR REPLACE TRIGGER {table}_inserted AFTER INSERT ON {source} FOR EACH ROW
+    WHEN (NEW.model = {model} AND NEW.dimensions = {dimensions})
+    EXECUTE FUNCTION {table}_follow({model});
+CREATE OR REPLACE TRIGGER {table}_updated AFTER UPDATE ON {source} FOR EACH ROW
+    WHEN (
+        (OLD.model = {model} OR NEW.model = {model})
+        AND (OLD.id, OLD.owner_key, OLD.model, OLD.dimensions, OLD.vector)
+        IS DISTINCT FROM (NEW.id, NEW.owner_key, NEW.model, NEW.dimensions, NEW.vector)
+    )
+    EXECUTE FUNCTION {table}_follow({model});
 CREATE OR REPLACE TRIGGER {table}_deleted AFTER DELETE ON {source}
     REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION {table}_follow();
 CREATE OR REPLACE TRIGGER {table}_truncated AFTER TRUNCATE ON {source}
@@ -97,44 +132,41 @@ class VectorIndex:
                 f"CREATE TABLE IF NOT EXISTS {self.table} (id uuid PRIMARY KEY, "
                 f"owner_key varchar(64) NOT NULL, v {self.kind}({self.dimensions}) NOT NULL)"
             )
-            # The lock that this takes waits for all who write vectors, and have not seen the table.
-            cursor.execute(TRIGGERS.format(table=self.table, source=EmbeddingVector._meta.db_table))
+            cursor.execute("SELECT quote_literal(%s)", [self.model])
+            # The lock that this takes waits for all who write vectors and have not seen the triggers.
+            cursor.execute(
+                TRIGGERS.format(
+                    table=self.table,
+                    source=EmbeddingVector._meta.db_table,
+                    kind=self.kind,
+                    model=cursor.fetchone()[0],
+                    dimensions=self.dimensions,
+                )
+            )
 
     def fill(self, advance: Callable[[int], None]) -> None:
         """Copy every vector that has no copy, some hundred at a time."""
-        source = EmbeddingVector._meta.db_table
         last = UUID(int=0)
         while True:
             with cursor_of_postgres() as cursor:
+                # The rows are locked, so that none is changed before its copy is there to follow.
                 cursor.execute(
-                    f"SELECT e.id, e.vector, c.id IS NULL FROM {source} e "
-                    f"LEFT JOIN {self.table} c USING (id) "
-                    "WHERE e.model = %s AND e.dimensions = %s AND e.id > %s ORDER BY e.id LIMIT 500",
-                    [self.model, self.dimensions, last],
+                    "WITH page AS MATERIALIZED ("
+                    f"SELECT id, owner_key, vector FROM {EmbeddingVector._meta.db_table} "
+                    "WHERE model = %s AND dimensions = %s AND id > %s ORDER BY id LIMIT %s FOR SHARE"
+                    "), copied AS ("
+                    f"INSERT INTO {self.table} (id, owner_key, v) "
+                    f"SELECT id, owner_key, {self.table}_numbers(vector)::{self.kind} FROM page "
+                    f"WHERE NOT EXISTS (SELECT 1 FROM {self.table} c WHERE c.id = page.id) "
+                    "ON CONFLICT (id) DO NOTHING"
+                    ") SELECT id FROM page",
+                    [self.model, self.dimensions, last, ROWS_AT_ONCE],
                 )
-                found = cursor.fetchall()
+                found = [row[0] for row in cursor.fetchall()]
             if not found:
                 return
-            missing = [(pk, bytes(vector)) for pk, vector, lacking in found if lacking]
-            self.put(
-                [pk for pk, _ in missing], rows.floats([vector for _, vector in missing], self.dimensions)
-            )
             advance(len(found))
-            last = found[-1][0]
-
-    def put(self, ids: list[UUID], matrix: Matrix) -> None:
-        """Copy vectors; what has no row any more is left out."""
-        if not ids:
-            return
-        texts = [json.dumps(row) for row in matrix.tolist()]
-        with cursor_of_postgres() as cursor:
-            cursor.execute(
-                f"INSERT INTO {self.table} (id, owner_key, v) SELECT e.id, e.owner_key, n.v::{self.kind} "
-                "FROM unnest(%s::uuid[], %s::text[]) AS n(id, v) "
-                f"JOIN {EmbeddingVector._meta.db_table} e USING (id) FOR KEY SHARE OF e "
-                "ON CONFLICT (id) DO UPDATE SET v = EXCLUDED.v, owner_key = EXCLUDED.owner_key",
-                [ids, texts],
-            )
+            last = max(found)
 
     def finish(self) -> None:
         """Build the index, while others write if no transaction is open, and say that all is there."""
@@ -160,9 +192,10 @@ class VectorIndex:
         """Take the table, its index and its triggers away."""
         source = EmbeddingVector._meta.db_table
         with transaction.atomic(using=primary()), cursor_of_postgres() as cursor:
-            cursor.execute(f"DROP TRIGGER IF EXISTS {self.table}_deleted ON {source}")
-            cursor.execute(f"DROP TRIGGER IF EXISTS {self.table}_truncated ON {source}")
+            for happens in ("inserted", "updated", "deleted", "truncated"):
+                cursor.execute(f"DROP TRIGGER IF EXISTS {self.table}_{happens} ON {source}")
             cursor.execute(f"DROP FUNCTION IF EXISTS {self.table}_follow()")
+            cursor.execute(f"DROP FUNCTION IF EXISTS {self.table}_numbers(bytea)")
             cursor.execute(f"DROP TABLE IF EXISTS {self.table}")
 
 

@@ -70,11 +70,7 @@ class PgvectorBackend(ExactBackend):
         return index.count(scope.owner_key) if index.is_ready() else super().count(scope)
 
     def added(self, scope: Scope, ids: Collection[UUID]) -> None:
-        index = VectorIndex(scope.model, scope.dimensions)
-        if not index.exists():
-            return  # what was written before there is a table, is copied when it is made
-        for keys, matrix in rows.read_some(scope, [each.bytes for each in ids]):
-            index.put([UUID(bytes=key) for key in rows.pack_keys(keys)], matrix)
+        """A trigger does it, whoever writes."""
 
     def removed(self, scope: Scope, ids: Collection[UUID]) -> None:
         """A trigger does it, whoever deletes."""
