@@ -94,7 +94,7 @@ def test_a_row_says_truly_whether_it_has_an_owner(user: "User") -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         EmbeddingVector.objects.filter(pk=mine.pk).update(user=None)
     with pytest.raises(IntegrityError), transaction.atomic():
-        EmbeddingVector.objects.filter(pk=site.pk).update(user=user)
+        EmbeddingVector.objects.filter(pk=site.pk).update(user=user, owner_key="")
 
 
 @pytest.mark.django_db
@@ -143,3 +143,29 @@ def test_its_name_says_nothing_of_its_content() -> None:
     row = rows.unsaved_embedding(content="secret")
     row.fill_keys()
     assert str(row) == f"text-embedding-3-small 3 {row.content_hash[:12]}"
+
+
+@pytest.mark.django_db
+def test_what_follows_from_other_columns_follows_in_bulk_too(user: "User", other_user: "User") -> None:
+    """Rows given to another user must leave the first one's searches."""
+    mine = rows.embedding(user=user)
+    EmbeddingVector.objects.filter(pk=mine.pk).update(
+        user=other_user, content="Goodbye", vector=pack_vector([1.0, 2.0])
+    )
+    mine.refresh_from_db()
+    assert mine.owner_key == owner_key_of(other_user.pk)
+    assert mine.content_hash == sha256(b"Goodbye").hexdigest()
+    assert mine.dimensions == 2
+    mine.user, mine.content, mine.vector = user, "Back", pack_vector([1.0])
+    assert EmbeddingVector.objects.bulk_update([mine], ["user", "content", "vector"]) == 1
+    mine.refresh_from_db()
+    assert mine.owner_key == owner_key_of(user.pk)
+    assert mine.content_hash == sha256(b"Back").hexdigest()
+    assert mine.dimensions == 1
+
+
+@pytest.mark.django_db
+def test_a_user_who_lets_go_of_texts_does_not_publish_them(user: "User") -> None:
+    rows.embedding(user=user)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        user.ai_embeddings.clear()

@@ -151,6 +151,23 @@ def test_whoever_is_cancelled_lets_go(user: User, fake_openai: FakeOpenAI) -> No
     assert EmbeddingService(user).create_embedding("a", dimensions=8).content == "a"
 
 
+def test_a_text_whose_owner_is_deleted_while_it_is_embedded_is_named(
+    user: User, fake_openai: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = embedder._Run._keep
+
+    def keep_too_late(run: Any, *args: Any, **options: Any) -> Any:
+        User.objects.filter(pk=user.pk).delete()
+        return keep(run, *args, **options)
+
+    monkeypatch.setattr(embedder._Run, "_keep", keep_too_late)
+    batch = EmbeddingService(user).create_embeddings_batch(["a", "b"])
+    assert [(failed.position, failed.code) for failed in batch.failed] == [(0, "not_found"), (1, "not_found")]
+    assert not EmbeddingVector.objects.exists()
+    assert not EmbeddingClaim.objects.exists()
+    assert set(AIUsage.objects.values_list("outcome", flat=True)) <= {"completed"}
+
+
 def test_a_claim_has_one_holder() -> None:
     first, second = uuid7(), uuid7()
     keys = [f"key {number}" for number in range(claims.BATCH + 3)]

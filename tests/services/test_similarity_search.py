@@ -199,3 +199,24 @@ def test_what_makes_no_sense_is_named(
 def test_a_query_that_is_too_long_is_an_error(colour: Colour, service: EmbeddingService) -> None:
     with pytest.raises(TokenLimitError):
         search(colour, service, "a b " * 5000)
+
+
+@pytest.mark.parametrize("value", ["a\0b", "\ud800", float("nan"), float("inf")], ids=repr)
+def test_what_no_database_holds_is_no_metadata_and_no_filter(value: object, fake_openai: FakeOpenAI) -> None:
+    """It is refused before anything is paid for."""
+    service = EmbeddingService()
+    for metadata in ({"a": value}, {"a": [{"b": value}]}, [{"a": value}]):
+        with pytest.raises(InvalidRequestError) as caught:
+            service.create_embeddings_batch(["text"], metadata=metadata)
+        assert "metadata" in caught.value.fields
+    with pytest.raises(InvalidRequestError) as caught:
+        service.similarity_search("text", filters={"a": value})
+    assert caught.value.fields["filters"].startswith("a: must be finite")
+    assert not fake_openai.requests
+
+
+def test_metadata_that_json_cannot_say_is_refused(fake_openai: FakeOpenAI) -> None:
+    for metadata in ({"a": object()}, {1: "a"}):
+        with pytest.raises(InvalidRequestError, match="JSON"):
+            EmbeddingService().create_embedding("text", metadata=metadata)
+    assert not fake_openai.requests

@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 #: Where a row lies: its key, user, owner key, model and dimensions.
 Place: TypeAlias = tuple[UUID, Any, str, str, int]
 
+#: Columns that others follow.
+FOLLOWING = {
+    "user": "owner_key",
+    "user_id": "owner_key",
+    "content": "content_hash",
+    "vector": "dimensions",
+}
+
 #: Columns that say where a row lies: who changes one changes what a search finds.
 PLACE = frozenset({"user", "user_id", "owner_key", "model", "dimensions", "vector"})
 
@@ -35,6 +43,22 @@ PLACE = frozenset({"user", "user_id", "owner_key", "model", "dimensions", "vecto
 def content_hash_of(content: str) -> str:
     """sha256 of the text's UTF-8, as 64 hexadecimal digits."""
     return sha256(content.encode()).hexdigest()
+
+
+def following(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that follow from new values of others, as far as these are plain.
+
+    A row loses its owner only where somebody says so of both columns: without, the database refuses.
+    """
+    followed: dict[str, Any] = {}
+    user = values.get("user_id", values.get("user"))
+    if user is not None and not hasattr(user, "resolve_expression"):
+        followed["owner_key"] = owner_key_of(getattr(user, "pk", user))
+    if isinstance(values.get("content"), str):
+        followed["content_hash"] = content_hash_of(values["content"])
+    if isinstance(values.get("vector"), bytes | bytearray | memoryview):
+        followed["dimensions"] = dimensions_of(values["vector"])
+    return followed
 
 
 def _service(user: Any) -> Any:
@@ -68,7 +92,17 @@ class EmbeddingVectorQuerySet(models.QuerySet["EmbeddingVector"]):
             note_rows(using, [row.place() for row in rows], any_row=bool(kwargs.get("update_conflicts")))
         return made
 
+    def bulk_update(
+        self, objs: Iterable[EmbeddingVector], fields: Iterable[str], batch_size: int | None = None
+    ) -> int:
+        rows, named = list(objs), set(fields)
+        for row in rows:
+            row.fill_keys()
+        named.update(FOLLOWING[name] for name in named & FOLLOWING.keys())
+        return super().bulk_update(rows, sorted(named), batch_size=batch_size)
+
     def update(self, **kwargs: Any) -> int:
+        kwargs = following(kwargs) | kwargs
         if PLACE.isdisjoint(kwargs):
             return super().update(**kwargs)
         using = self._db or router.db_for_write(EmbeddingVector)  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import models, transaction
+from django.db import connections, models, transaction
 from django.db.models import F
 from django.utils.translation import gettext_lazy as _
 
@@ -105,7 +105,15 @@ def note_change(using: str, key: tuple[str, str, int], user_id: Any, ids: Collec
     with transaction.atomic(using=using, savepoint=False):
         if not of_scope.update(**raised):
             missing = EmbeddingScope(user_id=user_id, owner_key=owner_key, model=model, dimensions=dimensions)
-            EmbeddingScope.objects.using(using).bulk_create([missing], ignore_conflicts=True)
+            # What another has made meanwhile is locked for writing at once: MariaDB lets several who ignore a
+            # conflict read the row, and then each of them waits for the others to be able to write it.
+            target = connections[using].features.supports_update_conflicts_with_target
+            EmbeddingScope.objects.using(using).bulk_create(
+                [missing],
+                update_conflicts=True,
+                update_fields=["updated_at"],
+                unique_fields=["owner_key", "model", "dimensions"] if target else None,
+            )
             of_scope.update(**raised)
         scope_id, version = of_scope.values_list("pk", "version").get()
         first = version - len(pieces) + 1

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
 import jiter
-import numpy as np
 import openai
 
 from django_chatgpt.core.messages import storable
@@ -23,6 +22,7 @@ from django_chatgpt.providers.parsing import token_usage
 from django_chatgpt.providers.streams import encode, request_options
 
 if TYPE_CHECKING:
+    # NumPy itself is loaded by the first answer: a site that only chats has no use for it.
     from numpy import float32
     from numpy.typing import NDArray
 
@@ -99,6 +99,8 @@ def _parse(request: EmbeddingRequest, response: httpx2.Response) -> Embeddings |
 
 def _vectors(data: list[dict[str, Any]], expected: int) -> NDArray[float32]:
     """The vectors in the order of their texts. ValueError: one is missing, twice there, or longer."""
+    import numpy as np
+
     rows: dict[int, NDArray[float32]] = {}
     for place, item in enumerate(data):
         index = item.get("index", place)
@@ -112,6 +114,8 @@ def _vectors(data: list[dict[str, Any]], expected: int) -> NDArray[float32]:
 
 def _numbers(embedding: object) -> NDArray[float32]:
     """The numbers of one vector; servers that don't know base64 send a list."""
+    import numpy as np
+
     if isinstance(embedding, str):
         return np.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4")
     if not isinstance(embedding, list):

@@ -14,6 +14,8 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
+from django.db import IntegrityError
+
 from django_chatgpt.core.effects import Db, Effect, Embed, Stopped, Wait
 from django_chatgpt.core.ids import uuid7
 from django_chatgpt.core.request import Embeddings
@@ -42,7 +44,7 @@ from django_chatgpt.services.batches import (
 )
 from django_chatgpt.storage import claims
 from django_chatgpt.storage import embeddings as storage
-from django_chatgpt.storage.primary import atomic, retried
+from django_chatgpt.storage.primary import atomic, in_transaction, retried
 from django_chatgpt.storage.vectors import Scope
 
 AT_ONCE: Final = 4
@@ -158,7 +160,12 @@ class _Run:
 
     def finish(self, attempts: Sequence[Attempt], answers: Sequence[Embeddings | AIServiceError]) -> float:
         """Store and settle what came; the seconds to wait before the next attempt."""
-        stored = retried(partial(self._keep, attempts, answers))
+        try:
+            stored = retried(partial(self._keep, attempts, answers))
+        except IntegrityError:
+            if in_transaction() or storage.has_owner(self.job.user_id):
+                raise
+            stored = retried(partial(self._keep, attempts, answers, store=False))
         self.open = []
         self.rows.update(stored)
         delays = [0.0]
@@ -174,7 +181,11 @@ class _Run:
         return max(delays)
 
     def _keep(
-        self, attempts: Sequence[Attempt], answers: Sequence[Embeddings | AIServiceError]
+        self,
+        attempts: Sequence[Attempt],
+        answers: Sequence[Embeddings | AIServiceError],
+        *,
+        store: bool = True,
     ) -> dict[str, UUID]:
         stored: dict[str, UUID] = {}
         with atomic():
@@ -182,9 +193,10 @@ class _Run:
                 if isinstance(answer, AIServiceError):
                     attempt.settle("failed", error=answer)
                     continue
-                rows = self._rows(attempt.part, answer)
-                scope = Scope(self.job.owner_key, self.job.model, answer.vectors.shape[1])
-                stored |= storage.add(scope, rows)
+                if store:
+                    rows = self._rows(attempt.part, answer)
+                    scope = Scope(self.job.owner_key, self.job.model, answer.vectors.shape[1])
+                    stored |= storage.add(scope, rows)
                 claims.release(self.id, [item.key(self.job) for item in attempt.part.items])
                 attempt.settle("completed", answer=answer)
         return stored

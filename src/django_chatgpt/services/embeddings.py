@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -309,6 +310,10 @@ def _check_options(model: str, dimensions: int | None, metadata: object, texts: 
             wrong["metadata"] = "must be a mapping, or a list of one for each text."
         elif not all(isinstance(each, Mapping) for each in metadata):
             wrong["metadata"] = "must hold mappings only."
+    if "metadata" not in wrong and not _is_json([metadata] if isinstance(metadata, Mapping) else metadata):
+        wrong["metadata"] = (
+            "must be what JSON can say: text, finite numbers, true, false, null, lists, mappings."
+        )
     if wrong:
         raise InvalidRequestError(fields=wrong)
 
@@ -329,10 +334,25 @@ def _check_search(
     for key, value in (filters or {}).items():
         if not isinstance(value, str | int | float):
             wrong["filters"] = f"{key}: must be text, a number, true or false."
+        elif not _is_json(value):
+            wrong["filters"] = f"{key}: must be finite, or text without a NUL or half a character."
         if not isinstance(key, str) or not _is_name(key):
             wrong["filters"] = f"{key!r}: must be a name, without quotes, and no number."
     if wrong:
         raise InvalidRequestError(fields=wrong)
+
+
+def _is_json(value: object) -> bool:
+    """Whether every database stores it as JSON."""
+    if isinstance(value, str):
+        return is_text(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and is_text(key) for key in value) and _is_json([*value.values()])
+    if isinstance(value, list | tuple):
+        return all(_is_json(each) for each in value)
+    return value is None or isinstance(value, int)
 
 
 def _is_name(key: str) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
+from django.contrib.auth import get_user_model
 from django.db import connections
 from django.db.models.fields.json import KeyTransform
 from django.utils import timezone
@@ -66,6 +67,12 @@ def add(scope: Scope, rows: Sequence[EmbeddingVector]) -> dict[str, UUID]:
     if written:
         get_backend().added(scope, written)
     return stored
+
+
+def has_owner(user_id: Any) -> bool:
+    """Whether there is such a user; the site, None, is always there."""
+    users = get_user_model()._base_manager.using(primary())
+    return user_id is None or users.filter(pk=user_id).exists()
 
 
 def load(ids: Collection[UUID], *, vectors: bool = True) -> dict[UUID, EmbeddingVector]:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,7 @@ from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
-from django.db import connection, connections, transaction
+from django.db import IntegrityError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
@@ -168,12 +169,80 @@ def test_what_was_rolled_back_is_forgotten() -> None:
 
 
 @pytest.mark.django_db
-def test_rows_that_nobody_noted_are_found_too() -> None:
+def test_rows_that_nobody_noted_are_found_and_read_once(reads: list[Scope]) -> None:
+    """Whoever deletes a scope, in the admin or elsewhere, has the next search alone read everything."""
     add(4)
+    found()
     EmbeddingScope.objects.all().delete()
+    reads.clear()
+    assert [len(found(9)) for _ in range(3)] == [4, 4, 4]
+    assert len(reads) == 1
     assert found(9) == truth(9)
-    assert len(found(9)) == 4
+    EmbeddingVector.objects.all().delete()
+    EmbeddingScope.objects.all().delete()
+    assert found(9) == []
+    assert not EmbeddingScope.objects.exists()
+
+
+@pytest.mark.django_db
+def test_an_owner_who_goes_meanwhile_has_no_scope_made(user: User) -> None:
+    add(2, user=user)
+    EmbeddingScope.objects.all().delete()
+    with mock.patch.object(shelf, "note_change", side_effect=IntegrityError):
+        assert len(MatrixBackend().search(Scope(str(user.pk), "m", 8), ASKED, top_k=5)) == 2
     assert matrices.nbytes() == 0
+
+
+@pytest.mark.django_db
+def test_no_more_scopes_are_kept_than_are_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shelf, "MOST_SCOPES", 2)
+    for model in ("m", "n", "o"):
+        add(1, model=model)
+        assert len(MatrixBackend().search(Scope("", model, 8), ASKED, top_k=5)) == 1
+    assert [scope.model for _, scope in matrices._entries] == ["n", "o"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_writers_who_make_the_same_scope_at_once_all_succeed() -> None:
+    """MariaDB had them wait for each other in a circle."""
+
+    def write(model: str) -> None:
+        try:
+            barrier.wait()
+            row(model=model).save()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(5) as pool:
+        for model in ("a", "b", "c", "d", "e"):
+            barrier = threading.Barrier(5, timeout=20)
+            for done in [pool.submit(write, model) for _ in range(5)]:
+                done.result(timeout=60)
+            assert EmbeddingScope.objects.get(model=model).version == 5
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_forked_process_searches_and_follows_what_it_was_born_with(reads: list[Scope]) -> None:
+    add(300)
+    before = found()
+    reads.clear()
+    connections.close_all()
+    with warnings.catch_warnings(action="ignore"):  # of other threads, as servers that fork have them too
+        child = os.fork()
+    if child == 0:  # pragma: no cover
+        failed = True
+        try:
+            same = found() == before
+            add(1, vector=ASKED.tobytes())
+            hits, warm = found(), not reads
+            failed = not (same and warm and hits == truth() != before)
+        finally:
+            os._exit(failed)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    hits = found()
+    assert reads == []
+    assert hits == truth()
+    assert hits[0].similarity == pytest.approx(1)
 
 
 @pytest.mark.django_db

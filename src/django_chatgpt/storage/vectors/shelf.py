@@ -11,11 +11,11 @@ from uuid import UUID
 from weakref import WeakSet
 
 import numpy as np
-from django.db import connections
+from django.db import IntegrityError, connections, transaction
 
 from django_chatgpt.conf import conf
 from django_chatgpt.models import EmbeddingChange, EmbeddingScope
-from django_chatgpt.models.embedding_scope import CHANGES_KEPT, IDS_PER_CHANGE
+from django_chatgpt.models.embedding_scope import CHANGES_KEPT, IDS_PER_CHANGE, note_change
 from django_chatgpt.storage.primary import primary
 from django_chatgpt.storage.vectors import rows
 from django_chatgpt.storage.vectors.backend import Scope
@@ -29,6 +29,9 @@ HEAD = (
     f"SELECT version, head FROM {EmbeddingScope._meta.db_table} "
     "WHERE owner_key = %s AND model = %s AND dimensions = %s"
 )
+
+#: Small scopes are quickly read again, and what keeps each of them takes memory and time of its own.
+MOST_SCOPES = 1024
 
 #: Above so large a part of the rows there are, reading all is quicker than following the changes.
 WORTH_FOLLOWING = 2
@@ -58,8 +61,9 @@ class Shelf:
         builds it.
         """
         version, head = head_of(scope)
+        if head is None and note_anew(scope):
+            version, head = head_of(scope)
         if head is None:
-            # Nobody noted a change: the scope is empty, or was filled behind the back of the models.
             return self._built(scope, version, head)
         entry = self._entry((primary(), scope))
         snapshot = entry.snapshot
@@ -134,7 +138,7 @@ class Shelf:
     def _make_room(self, kept: Place) -> None:
         """Forget what was not used for longest; `kept` goes only if it alone is too much."""
         with self._lock:
-            while self._entries and self._sum() > allowed():
+            while len(self._entries) > MOST_SCOPES or (self._entries and self._sum() > allowed()):
                 oldest = next((place for place in self._entries if place != kept), kept)
                 del self._entries[oldest]
 
@@ -159,6 +163,22 @@ def _renew_locks() -> None:
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch
     os.register_at_fork(after_in_child=_renew_locks)
+
+
+def note_anew(scope: Scope) -> bool:
+    """Note a change where nobody has, if there are rows: the scope was deleted, or filled past the models.
+
+    Otherwise each search would read everything. False if there is none, or their owner goes right now.
+    """
+    user_ids = rows.of_scope(scope).values_list("user_id", flat=True)[:1]
+    if not user_ids:
+        return False
+    try:
+        with transaction.atomic(using=primary()):
+            note_change(primary(), (scope.owner_key, scope.model, scope.dimensions), user_ids[0], None)
+    except IntegrityError:
+        return False
+    return True
 
 
 def allowed() -> int:
