@@ -120,11 +120,17 @@ class TestTable:
             [today, "no-price", "1", "7", "", "1"],
         ]
 
-    @pytest.mark.parametrize("name", ['=HYPERLINK("x")', "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+    @pytest.mark.parametrize(
+        "name", ['=HYPERLINK("x")', "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\uff1d1", "\uff0b1"]
+    )
     def test_nothing_is_a_formula(self, door: Door, user: User, name: str) -> None:
         """Anybody may ask for a model of any name, and it is in the ledger then."""
         used(user, model=name)
         assert table(door.get("/ai/usage/?format=csv"))[1][1] == f"'{name}"
+
+    def test_nor_is_one_behind_a_semicolon(self, door: Door, user: User) -> None:
+        used(user, model="gpt;=1+1; @x;y")
+        assert table(door.get("/ai/usage/?format=csv"))[1][1] == "gpt;'=1+1;' @x;y"
 
     @pytest.mark.parametrize(
         ("accept", "kind"),

@@ -29,6 +29,7 @@ from django_chatgpt.services import AIService, alerts, approvals, chat
 from django_chatgpt.services.budgets import Payer
 from django_chatgpt.storage import budgets as storage
 from django_chatgpt.storage import ledger
+from django_chatgpt.storage.alerts import MOST_OPEN
 from django_chatgpt.testing import Answer, Call, Drop, Failure, FakeOpenAI, Usage
 from tests.models import rows
 
@@ -464,6 +465,21 @@ class TestMemo:
         assert memo.settled_before > running.timestamp
         [standing] = storage.read([window])
         assert standing.spent == 23
+
+
+@pytest.mark.usefixtures("fake_openai")
+def test_nobody_can_flood_the_site_with_alerts_by_naming_models(
+    user: User, user_client: Any, settings: Settings
+) -> None:
+    settings.OPENAI_BUDGETS = [budget(100)]
+    for number in range(MOST_OPEN + 5):
+        body = {"message": "Hi", "model": f"made-up-{number}"}
+        assert user_client.post("/ai/chat/", body, content_type="application/json").status_code == 400
+    assert AIAlert.objects.count() == MOST_OPEN
+    AIAlert.objects.all().delete()
+    alerts.told.clear()
+    user_client.post("/ai/chat/", body, content_type="application/json")
+    assert AIAlert.objects.count() == 1
 
 
 def test_over_http_it_is_a_429_that_says_when(user: User, user_client: Any, settings: Settings) -> None:

@@ -40,6 +40,8 @@ def test_the_first_pattern_that_is_found(settings: Settings) -> None:
         "\u202etea",  # right to left
         "\uff54\uff45\uff41",  # full width
         "\U0001d42d\U0001d41e\U0001d41a",  # bold
+        "t\u0336e\u0336a\u0336",  # struck through
+        "t\u0334\u0353\u0321e\u20dd\u0332a\u0315",  # heaped up
     ],
 )
 def test_dressed_up(text: str, settings: Settings) -> None:
@@ -58,6 +60,13 @@ def test_the_text_as_it_was_sent_is_searched_too(settings: Settings) -> None:
 def test_plain_text_has_one_form() -> None:
     assert list(forms("tea")) == ["tea"]
     assert list(forms("th\u00e9")) == ["th\u00e9"]
+    assert list(forms("\u0e0a\u0e37\u0e48\u0e2d")) == ["\u0e0a\u0e37\u0e48\u0e2d"]
+
+
+def test_writing_that_needs_its_marks_keeps_them(settings: Settings) -> None:
+    settings.OPENAI_FORBIDDEN_PATTERNS = ["\u0915\u0932", "the$"]
+    assert find_forbidden(["\u0915\u093f\u0932"]) is None
+    assert find_forbidden(["the\u0301"]) is None
     assert list(forms("th\u00e9\u200b")) == ["th\u00e9\u200b", "th\u00e9"]
 
 

@@ -19,6 +19,7 @@ from django.core.cache import caches
 from django_chatgpt.conf import DEFAULT_BASE_URL, conf
 from django_chatgpt.exceptions import (
     AIServiceError,
+    NotConfiguredError,
     ProviderProtocolError,
     ProviderRateLimitedError,
     ProviderRejectedError,
@@ -63,13 +64,10 @@ def refusal(base_url: str | None, model: str) -> ProviderUnavailableError | None
     """Why this model must not be asked now, with the seconds until it may be; None if it may.
 
     Whoever is told None while the breaker is open is the one who tries, and has to `note` what came of it.
-    A cache that is away opens no breaker.
+    A cache that is away opens no breaker, nor does a setting that says nothing.
     """
-    if not conf.breaker_failures:
-        return None
-    circuit = Circuit.to(base_url, model)
     try:
-        return _refusal(circuit)
+        return _refusal(Circuit.to(base_url, model)) if conf.breaker_failures else None
     except Exception as error:
         _away(error)
         return None
@@ -77,11 +75,9 @@ def refusal(base_url: str | None, model: str) -> ProviderUnavailableError | None
 
 def note(base_url: str | None, model: str, error: AIServiceError | None, *, accepted: bool) -> None:
     """Count what came of a call; `accepted` says whether the provider had begun to answer."""
-    if not conf.breaker_failures:
-        return
-    circuit = Circuit.to(base_url, model)
     try:
-        _note(circuit, works(error, accepted=accepted))
+        if conf.breaker_failures:
+            _note(Circuit.to(base_url, model), works(error, accepted=accepted))
     except Exception as error:
         _away(error)
 
@@ -169,4 +165,7 @@ def _tell(circuit: Circuit, breaker: Breaker, failures: int) -> None:
 
 
 def _away(error: Exception) -> None:
+    if isinstance(error, NotConfiguredError):
+        logger.error("There are no circuit breakers: %s", error)
+        return
     logger.warning("The cache that keeps the circuit breakers does not answer: %s", type(error).__name__)

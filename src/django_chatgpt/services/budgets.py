@@ -7,6 +7,7 @@ the attempt. What is not used goes back when the attempt is settled.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -21,7 +22,7 @@ from django_chatgpt.conf import Budget, conf
 from django_chatgpt.core.limits import context_window
 from django_chatgpt.core.messages import Message, TokenUsage
 from django_chatgpt.core.request import Endpoint, ModelRequest
-from django_chatgpt.exceptions import InvalidRequestError, QuotaExceededError
+from django_chatgpt.exceptions import InvalidRequestError, NotConfiguredError, QuotaExceededError
 from django_chatgpt.services import alerts, prices, tokens
 from django_chatgpt.services.periods import local, period_of
 from django_chatgpt.services.sweeper import release_dead
@@ -29,6 +30,8 @@ from django_chatgpt.storage import budgets as storage
 from django_chatgpt.storage.budgets import Standing, Window
 from django_chatgpt.storage.ledger import Bill, Hold
 from django_chatgpt.storage.primary import atomic, primary, retried
+
+logger = logging.getLogger("django_chatgpt.budgets")
 
 Answer = TypeVar("Answer")
 
@@ -278,8 +281,18 @@ def guarded(work: Callable[[], Answer]) -> Answer:
 def settled(asked: str, bill: Bill, purse: Purse | None) -> None:
     """Tell the site what it should know after an attempt was settled: thresholds passed, prices missing.
 
-    Nothing is asked of the database where there are neither. To be called when the settling is committed.
+    Nothing is asked of the database where there are neither. To be called when the settling is committed:
+    what can't be told is logged, for the answer is stored.
     """
+    try:
+        _tell(asked, bill, purse)
+    except NotConfiguredError as error:
+        logger.error("Nobody is told what is spent: %s", error)
+    except Exception as error:
+        logger.error("Nobody is told what is spent: %s", type(error).__name__)
+
+
+def _tell(asked: str, bill: Bill, purse: Purse | None) -> None:
     if bill.cost is None and bill.usage_source != "unknown":
         alerts.unknown_price(bill.model or asked)
     if not bill.cost:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,9 @@ INVISIBLE: Final = frozenset(
     )
 )
 
+#: Marks for letters of any writing; NFKC leaves those that make no letter with the one before them.
+DECORATION: Final = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
+
 
 def find_forbidden(texts: Iterable[str]) -> str | None:
     """The first forbidden pattern that is found in one of the texts, None if they may pass.
@@ -47,10 +51,15 @@ def find_forbidden(texts: Iterable[str]) -> str | None:
 
 
 def forms(text: str) -> Iterator[str]:
-    """A text as it was sent and, if that is another, as it looks: NFKC, without what nobody sees."""
+    """A text as it was sent and, if that is another, as it looks: NFKC, without what nobody sees.
+
+    Nor has it marks that make no letter with what they stand on: strokes through it, heaps of accents.
+    """
     yield text
     if not text.isascii():
         seen = unicodedata.normalize("NFKC", "".join(filter(_is_visible, text)))
+        if not seen.isascii():
+            seen = DECORATION.sub("", seen)
         if seen != text:
             yield seen
 

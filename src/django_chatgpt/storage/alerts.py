@@ -8,6 +8,8 @@ from uuid import UUID
 from django_chatgpt.models import AIAlert
 from django_chatgpt.storage.primary import primary
 
+MOST_OPEN = 20
+
 
 def add(alert: AIAlert) -> bool:
     """Store an alert unless there is one of its key; of several who try at once, one is told True."""
@@ -19,8 +21,15 @@ def add(alert: AIAlert) -> bool:
 
 
 def is_open(prefix: str) -> bool:
-    """Whether nobody has dealt yet with an alert whose key begins so."""
-    return AIAlert.objects.using(primary()).unresolved().filter(key__startswith=prefix).exists()
+    """Whether nobody has dealt yet with an alert whose key begins so: "price:gpt-4o:".
+
+    Nor with MOST_OPEN others of its kind: anybody can name models that nobody knows.
+    """
+    kind = prefix.partition(":")[0]
+    rows = AIAlert.objects.using(primary()).unresolved()
+    if rows.filter(key__startswith=prefix).exists():
+        return True
+    return rows.filter(key__startswith=f"{kind}:")[:MOST_OPEN].count() == MOST_OPEN
 
 
 def make(
