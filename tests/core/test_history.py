@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_chatgpt.core.history import UNKNOWN_RESULT, from_legacy, repair
+from django_chatgpt.core.history import NO_ANSWER, UNKNOWN_RESULT, from_legacy, repair
 from django_chatgpt.core.messages import Message
 
 
@@ -32,8 +32,19 @@ def test_a_call_without_result_is_answered_by_one_that_says_so() -> None:
         lines[1],
         {"role": "tool", "content": UNKNOWN_RESULT, "tool_call_id": "1"},
         lines[2],
+        {"role": "assistant", "content": NO_ANSWER},
         lines[3],
     ]
+
+
+def test_a_question_that_another_one_follows_is_answered_by_a_line_that_says_so() -> None:
+    asked: list[Message] = [{"role": "user", "content": each} for each in "abc"]
+    hint: Message = {"role": "system", "content": "h"}
+    none: Message = {"role": "assistant", "content": NO_ANSWER}
+    assert repair([asked[0], hint, asked[1], asked[2]]) == [asked[0], hint, none, asked[1], none, asked[2]]
+    assert repair(asked[:1]) == asked[:1], "it may be the one that is answered next"
+    assert repair([hint, asked[0]], over=True) == [hint, asked[0], none]
+    assert repair([hint], over=True) == [hint]
 
 
 def test_a_result_that_answers_no_call_is_dropped() -> None:
@@ -55,16 +66,20 @@ LINE = st.one_of(
 
 @given(st.lists(LINE, max_size=12))
 def test_whatever_is_stored_a_strict_provider_accepts_it(lines: list[Any]) -> None:
-    repaired = repair(lines)
+    repaired = repair(lines, over=True)
     waiting: list[str] = []
+    asked = False
     for line in repaired:
+        assert not (asked and line["role"] == "user"), "a question is followed by an answer"
+        asked = asked if line["role"] == "tool" else line["role"] == "user"
         if line["role"] == "tool":
             assert line["tool_call_id"] == waiting.pop(0)
             continue
         assert not waiting, "a call is followed by its results before anything else"
         waiting = [each["id"] for each in line.get("tool_calls", ())]
     assert not waiting
-    assert [line for line in repaired if line["role"] != "tool"] == [
+    assert not asked
+    assert [line for line in repaired if line["role"] != "tool" and line["content"] != NO_ANSWER] == [
         line for line in lines if line["role"] != "tool"
     ]
 

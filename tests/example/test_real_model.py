@@ -118,6 +118,19 @@ async def test_the_second_question_knows_the_first_and_totals_add_up(
     assert [row.usage_source for row in await ledger_rows(conversation_id)] == ["provider"] * 2
 
 
+async def test_a_question_that_got_no_answer_is_no_obstacle_to_the_next(
+    site: None, async_user_client: AsyncClient
+) -> None:
+    with override_settings(OPENAI_BASE_URL="http://127.0.0.1:9/v1", OPENAI_MAX_RETRIES=0):
+        failed = await ask(async_user_client, message=QUESTIONS[0])
+    assert [event["type"] for event in failed] == ["start", "error", "done"]
+
+    events = await ask(async_user_client, message=QUESTIONS[1], conversation_id=failed[0]["conversation_id"])
+
+    assert events[-2]["type"] == "finish"
+    check_usage(events[-2]["usage"])
+
+
 async def test_a_whole_reply_is_the_same_turn_folded(site: None, async_user_client: AsyncClient) -> None:
     response = await async_user_client.post(
         "/ai/chat/", {"message": QUESTIONS[0]}, content_type="application/json"

@@ -14,6 +14,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from django_chatgpt.core.effects import Stopped
+from django_chatgpt.core.history import NO_ANSWER, UNKNOWN_RESULT
+from django_chatgpt.exceptions import AIServiceError, ContentFilterError
 from django_chatgpt.functions import Function, function_registry
 from django_chatgpt.models import (
     AIConfiguration,
@@ -229,6 +231,75 @@ def test_a_wish_to_stop_that_is_seen_between_two_attempts_leaves_none_of_them_op
     run(prepared)
     assert AITurn.objects.get().status == "cancelled"
     assert AIUsage.objects.values_list("outcome", "error_code").get() == row
+
+
+class TestTheProvidersFilter:
+    """What it has refused once does not come along with the next question, or that were refused, too."""
+
+    @staticmethod
+    def follow_up(fake: FakeOpenAI) -> list[tuple[str, str]]:
+        """What is sent with the next question."""
+        conversation = AIConversation.objects.get()
+        AIService(conversation.user).ask("And now?", conversation)
+        return [(line["role"], line["content"] or "") for line in fake.calls[-1].messages]
+
+    REFUSAL = Failure(400, code="content_filter")
+
+    def test_a_question(self, colour: Any, dialect: str, user: User, fake_openai: FakeOpenAI) -> None:
+        fake_openai.script("Hello.", self.REFUSAL)
+        first = colour.ask(AIService(user), "Hi")
+        with pytest.raises(ContentFilterError):
+            colour.ask(AIService(user), "Poison!", first.conversation_id)
+        assert AIMessage.objects.get(content="Poison!").status == "refused"
+        sent = self.follow_up(fake_openai)
+        assert sent == [("user", "Hi"), ("assistant", "Hello."), ("user", "And now?")]
+
+    def test_what_a_function_returned(self, colour: Any, user: User, fake_openai: FakeOpenAI) -> None:
+        """That it was called is still known: it need not be called again."""
+        steps = [Answer(calls=[Call("look", {"word": word})]) for word in ("tea", "poison")]
+        fake_openai.script(*steps, self.REFUSAL)
+        with pytest.raises(ContentFilterError):
+            colour.ask(AIService(user), "Look", functions=[look])
+        sent = self.follow_up(fake_openai)
+        assert [role for role, _ in sent] == [
+            "user",
+            *["assistant", "tool"] * 2,
+            "assistant",
+            "user",
+        ]
+        assert [text for role, text in sent if role == "tool"] == ["tea means nothing", UNKNOWN_RESULT]
+        assert sent[-2] == ("assistant", NO_ANSWER)
+
+    def test_an_answer(self, colour: Any, user: User, fake_openai: FakeOpenAI) -> None:
+        fake_openai.script(Answer("Well, poison", error_after=1, error=self.REFUSAL))
+        with pytest.raises(ContentFilterError):
+            colour.ask(AIService(user), "Hi")
+        answer = AIMessage.objects.get(role="assistant")
+        assert (answer.status, answer.content) == ("refused", "Well")
+        sent = self.follow_up(fake_openai)
+        assert sent == [("user", "Hi"), ("assistant", NO_ANSWER), ("user", "And now?")]
+
+    def test_a_call_that_a_person_has_approved(self, user: User, fake_openai: FakeOpenAI) -> None:
+        prepared = approve(user, rest(user, fake_openai, self.REFUSAL))
+        list(chat.run(prepared))
+        statuses = AIMessage.objects.order_by("sequence").values_list("role", "status")
+        assert list(statuses) == [("user", "complete"), ("assistant", "complete"), ("tool", "refused")]
+
+
+def test_a_question_that_got_no_answer_is_followed_by_a_line_that_says_so(
+    user: User, fake_openai: FakeOpenAI
+) -> None:
+    """Some servers refuse two questions in a row, which would end the conversation for good."""
+    fake_openai.script(Failure(401), "Hello.")
+    service = AIService(user)
+    with pytest.raises(AIServiceError):
+        service.ask("Hi")
+    service.ask("Hi?", AIConversation.objects.get())
+    assert [(line["role"], line["content"]) for line in fake_openai.calls[-1].messages] == [
+        ("user", "Hi"),
+        ("assistant", NO_ANSWER),
+        ("user", "Hi?"),
+    ]
 
 
 def test_a_configuration_that_is_switched_off_answers_no_more(user: User, fake_openai: FakeOpenAI) -> None:

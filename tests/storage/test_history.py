@@ -84,7 +84,7 @@ def test_old_data_is_read() -> None:
         {"role": "function", "content": "r"},
     )
     messages = load(conversation).messages
-    assert [message["role"] for message in messages] == ["user", "assistant", "tool"]
+    assert [message["role"] for message in messages] == ["user", "assistant", "tool", "assistant"]
     assert messages[1]["tool_calls"][0]["id"] == messages[2]["tool_call_id"]
 
 

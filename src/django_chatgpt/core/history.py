@@ -8,17 +8,23 @@ from typing import Any, cast
 from django_chatgpt.core.messages import Message, ToolCall
 
 UNKNOWN_RESULT = '{"error": "The call was interrupted; whether it took effect is not known."}'
+NO_ANSWER = "(There was no answer.)"
 
 
-def repair(messages: Iterable[Message]) -> list[Message]:
-    """Give every call its result, right behind it, and drop results that answer no call.
+def repair(messages: Iterable[Message], *, over: bool = False) -> list[Message]:
+    """Give every call its result, right behind it, and every question its answer.
 
-    A turn that was cut between a call and its result leaves such gaps. A call without a result is
-    answered by a text that says so; nothing that was said is lost.
+    A turn that was cut leaves gaps: calls without results, results that answer no call, a question that
+    another one follows, or that is the last one though all is `over`. Many servers refuse such transcripts.
+    A gap is filled with a text that says so; nothing that was said is lost.
     """
     lines = list(messages)
-    if not any(line["role"] == "tool" or "tool_calls" in line for line in lines):
-        return lines
+    if any(line["role"] == "tool" or "tool_calls" in line for line in lines):
+        lines = _with_results(lines)
+    return _with_answers(lines, over)
+
+
+def _with_results(lines: list[Message]) -> list[Message]:
     repaired: list[Message] = []
     position = 0
     while position < len(lines):
@@ -36,6 +42,21 @@ def repair(messages: Iterable[Message]) -> list[Message]:
             results.setdefault(result.get("tool_call_id", ""), result)
             position += 1
         repaired.extend(results.get(call["id"]) or _unknown(call) for call in calls)
+    return repaired
+
+
+def _with_answers(lines: list[Message], over: bool) -> list[Message]:
+    repaired: list[Message] = []
+    waiting = False
+    for line in lines:
+        role = line["role"]
+        if role == "user" and waiting:
+            repaired.append({"role": "assistant", "content": NO_ANSWER})
+        if role != "system":
+            waiting = role != "assistant"
+        repaired.append(line)
+    if over and waiting:
+        repaired.append({"role": "assistant", "content": NO_ANSWER})
     return repaired
 
 

@@ -19,7 +19,7 @@ from django_chatgpt.core.window import Window
 from django_chatgpt.exceptions import AIServiceError
 
 Status = Literal["completed", "failed", "cancelled", "interrupted", "awaiting_approval"]
-Refused = Literal["", "question", "answer"]
+Refused = Literal["", "question", "results", "answer"]
 
 
 @dataclass(slots=True)
@@ -108,7 +108,8 @@ class Ending:
 
     `settled` is None if the ending could not be stored; `seconds` is how long it took since it began or went
     on, `model` the one asked last.
-    `refused` is what the content filter did not let pass, or had not let pass yet.
+    `refused` is what a content filter, the site's or the provider's, did not let pass, or had not let pass
+    yet: the question, what the functions of the last step have returned, the answer.
     """
 
     status: Status

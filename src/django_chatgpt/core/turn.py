@@ -52,6 +52,7 @@ from django_chatgpt.core.spec import Attempt, Ending, Plan, Refused, Settled, Tu
 from django_chatgpt.core.window import Transcript
 from django_chatgpt.exceptions import (
     AIServiceError,
+    ContentFilterError,
     ProviderProtocolError,
     StructuredOutputError,
     TokenLimitError,
@@ -79,6 +80,7 @@ class _Run:
         self.attempt: Attempt | None = None
         self.announced = spec.resumed is None
         self.stream_open = False
+        self.unheard: Refused = "question" if spec.resumed is None else "results"
         self.judge: Judge | None = None
         if spec.screen is not None:
             self.judge = Judge(
@@ -95,9 +97,15 @@ class _Run:
         self._saved_seq = spec.log.last + 1
         self._saved_at = spec.clock()
 
-    @property
-    def refused(self) -> Refused:
-        return "" if self.judge is None else self.judge.refused
+    def refused(self, error: AIServiceError | None) -> Refused:
+        """What the site's filter has refused; else the provider's, if that is what the turn failed for."""
+        if self.judge is not None and self.judge.refused:
+            return self.judge.refused
+        if not isinstance(error, ContentFilterError):
+            return ""
+        # What was there before has been let pass before.
+        answered = self.attempt is not None and self.attempt.first_shown is not None
+        return "answer" if answered else self.unheard
 
     @property
     def holds_back(self) -> bool:
@@ -106,7 +114,8 @@ class _Run:
     @property
     def text(self) -> str:
         """The text so far of the answer, as far as it may be shown."""
-        return "" if self.attempt is None or self.refused == "question" else self.attempt.text
+        judged = self.judge is not None and self.judge.refused == "question"
+        return "" if self.attempt is None or judged else self.attempt.text
 
     def number(self, event: _Event) -> _Event:
         event.turn_id = self.spec.turn_id
@@ -181,7 +190,7 @@ def run_turn(spec: TurnSpec) -> Generator[Effect | TurnEvent, Any, Ending]:
         ending = Ending("failed", "error", error=_unforeseen(error))
     if run.stream_open:
         yield CloseStream()
-    ending.refused = run.refused
+    ending.refused = run.refused(ending.error)
     if ending.status != "awaiting_approval":
         ending.attempt = _close_attempt(run, ending)
         ending, settled = yield from _finish(run, ending)
@@ -240,7 +249,7 @@ def _answer(run: _Run) -> Generator[Effect | TurnEvent, Any, str]:
     """Step until the model answers without calling a function. Returns the reason it ended for."""
     spec = run.spec
     transcript = run.transcript
-    if run.judge is not None and run.refused == "question":
+    if run.judge is not None and run.judge.refused == "question":
         yield from _judge_question(run, run.judge)
     if spec.resumed is not None:
         results = yield from _make_calls(run, spec.resumed.now, spec.resumed.refused)
@@ -272,7 +281,7 @@ def _answer(run: _Run) -> Generator[Effect | TurnEvent, Any, str]:
             raise Stopped("cancelled")
         announcing = partial(_requested, run, calls)
         plan: Plan = yield Db(partial(spec.store.record_calls, attempt, calls, announcing))
-        run.attempt = None
+        run.attempt, run.unheard = None, "results"
         run.call_ids.update(call.id for call in calls)
         yield from run.show(announcing(plan))
         results = yield from _make_calls(run, plan.now)
@@ -349,6 +358,7 @@ def _ask_model(run: _Run) -> Generator[Effect | TurnEvent, Any, Attempt]:
         attempt.ended = run.clock()
         if error is None:
             attempt.outcome = "completed"
+            run.unheard = ""
             return attempt
         attempt.outcome, attempt.error = "failed", error
         if attempt.first_shown is not None or spec.control.stop_after_call:

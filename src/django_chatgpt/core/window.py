@@ -82,8 +82,13 @@ class Transcript:
             self._used += sum(map(self._window.count, messages))
 
     def repair(self) -> None:
-        """Put results that were added late behind their calls."""
+        """Put results that were added late behind their calls, and fill what gaps there are."""
+        counted = {id(message) for message in self._messages}
         self._messages = repair(self._messages)
+        self._present = last_question(self._messages)
+        if self._window is not None:
+            filled = (message for message in self._messages if id(message) not in counted)
+            self._used += sum(map(self._window.count, filled))
 
     def shown(self, window: Window | None = None) -> tuple[Message, ...]:
         """What the model is sent next; `window` is there if it is another model from now on.

@@ -216,7 +216,7 @@ class TurnLog:
         message = None
         # A refused question has no answer: the attempt, if there is one, was asked to judge it.
         if attempt is not None and bill is not None and ending.refused != "question":
-            if ending.refused == "answer":
+            if ending.refused == "answer" and (attempt.text or attempt.withheld):
                 message = self._answer(attempt, bill, "refused")
             elif ending.status == "completed" or attempt.text:
                 message = self._answer(attempt, bill, ending.status)
@@ -247,6 +247,10 @@ class TurnLog:
                     call_storage.give_up(self._turn_id)
                 if message is not None:
                     self._add([message])
+                if ending.refused == "question":
+                    storage.refuse_question(self._turn_id)
+                elif ending.refused == "results":
+                    storage.refuse_results(self._turn_id)
                 self._write_log(closing(settled))
         except Stopped:
             # Somebody else has ended the turn; what its last attempt took is still known best here.

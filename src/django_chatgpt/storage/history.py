@@ -55,7 +55,7 @@ def load_history(conversation_id: UUID, window: Window, *, in_turn: bool = False
     counts = {id(line): tokens for line, tokens in zip(read.lines, read.counts, strict=True)}
     messages: list[Any] = from_legacy(read.lines) if read.is_legacy else read.lines
     if not in_turn:
-        messages = repair(messages)
+        messages = repair(messages, over=True)
     kept, tokens = trim(
         messages,
         [counts[id(line)] if id(line) in counts else window.count(line) for line in messages],

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from django.db import IntegrityError, OperationalError
-from django.db.models import Case, QuerySet, TextField, Value, When
+from django.db.models import Case, Max, QuerySet, TextField, Value, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -353,6 +353,22 @@ def admit_question(turn_id: UUID) -> None:
     AIMessage.objects.using(primary()).filter(turn_id=turn_id, role=AIMessage.Role.USER).update(
         status=AIMessage.Status.COMPLETE, updated_at=timezone.now()
     )
+
+
+def refuse_question(turn_id: UUID) -> None:
+    """The question of a turn has not passed: it is never sent again."""
+    _refuse(AIMessage.objects.using(primary()).filter(turn_id=turn_id, role=AIMessage.Role.USER))
+
+
+def refuse_results(turn_id: UUID) -> None:
+    """What the functions of a turn's last step returned is never sent again; that they were called is."""
+    said = AIMessage.objects.using(primary()).filter(turn_id=turn_id)
+    last = said.filter(role=AIMessage.Role.ASSISTANT).aggregate(last=Max("sequence"))["last"] or 0
+    _refuse(said.filter(role=AIMessage.Role.TOOL, sequence__gt=last))
+
+
+def _refuse(messages: QuerySet[AIMessage]) -> None:
+    messages.update(status=AIMessage.Status.REFUSED, updated_at=timezone.now())
 
 
 def add_messages(messages: Sequence[AIMessage]) -> None:
