@@ -447,6 +447,18 @@ class TestMemo:
         [standing] = storage.read([window])
         assert (standing.spent, standing.reserved) == (13, 18)
 
+    def test_a_clock_that_goes_back_hides_nothing(self, user: User, settings: Settings) -> None:
+        settings.OPENAI_BUDGETS = [budget(20, period="month")]
+        now = timezone.now()
+        [window] = payer(user).windows(now)
+        later = min(now + timedelta(minutes=10), window.end - timedelta(seconds=1))
+        AIBudget.objects.create(key=window.key, starts_at=window.start, settled_before=later)
+        ask(user)
+        [standing] = storage.read([window])
+        assert standing.reserved == 18
+        with pytest.raises(QuotaExceededError):
+            ask(user)
+
     def test_it_stops_before_what_is_open(self, user: User, settings: Settings) -> None:
         settings.OPENAI_BUDGETS = [budget(100_000, "site", "month")]
         now = timezone.now()

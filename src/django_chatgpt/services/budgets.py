@@ -199,7 +199,7 @@ class Purse:
         now = timezone.now()
         windows = tuple(window.key for window in self.payer.windows(now))
         if windows == hold.windows and need <= hold.cost:
-            return replace(hold, at=now, until=now + HOLD_LEASE)
+            return replace(hold, at=max(now, hold.at), until=now + HOLD_LEASE)
         return self._reserve(need)
 
     def check(self, prompt_tokens: int, model: str) -> None:
@@ -221,7 +221,9 @@ class Purse:
         for window in windows:
             storage.advance(memos[window.key], window, now)
         _require(storage.standings(windows, memos), amount)
-        return Hold(amount, now, now + HOLD_LEASE, tuple(window.key for window in windows), self.payer.marks)
+        # Where the clock has gone back, what was added up for good is not added up again, nor its time.
+        at = max([now, *(memo.settled_before for memo in memos.values())])
+        return Hold(amount, at, now + HOLD_LEASE, tuple(window.key for window in windows), self.payer.marks)
 
 
 class UnknownPriceError(InvalidRequestError):
