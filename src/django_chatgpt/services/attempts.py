@@ -56,6 +56,7 @@ class Attempt:
             usage,
             asked=self.job.model,
             base_url=self.job.endpoint.base_url,
+            at=billing.moment(self.started),
         )
         refused = error is not None and source == "provider"
         bill = Bill(
@@ -68,6 +69,9 @@ class Attempt:
             request_id=self._request_id(answer, error),
             error_code=error.code if error else "",
             latency_ms=round((time.monotonic() - self.started) * 1000),
+            metadata=billing.origin(
+                self.job.model, answer.model if answer else "", self.job.endpoint.base_url
+            ),
         )
         ledger.settle(self.id, bill)
         observed.settled(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from urllib.parse import urlsplit, urlunsplit
 
@@ -48,6 +50,7 @@ def bill(attempt: Attempt) -> Bill:
             asked=request.model,
             base_url=request.endpoint.base_url,
             service_tier=reply.service_tier,
+            at=moment(attempt.started),
         )
         cost, price_source = price.cost, price.source
     return Bill(
@@ -64,6 +67,11 @@ def bill(attempt: Attempt) -> Bill:
         time_to_first_token_ms=attempt.time_to_first_token_ms,
         metadata=origin(request.model, model, request.endpoint.base_url),
     )
+
+
+def moment(started: float) -> datetime:
+    """When that was on the monotonic clock: an attempt costs what it did when it began."""
+    return datetime.now(UTC) - timedelta(seconds=time.monotonic() - started)
 
 
 def origin(asked: str, model: str, base_url: str | None) -> dict[str, str]:

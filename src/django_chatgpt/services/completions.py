@@ -115,13 +115,14 @@ class _Try:
             asked=self.asked,
             base_url=completion.endpoint.base_url,
             service_tier=self.service_tier,
+            at=billing.moment(self.started),
         )
         bill = Bill(
             outcome=outcome,
             usage=usage,
             usage_source=source,
             cost=billing.FREE if self.refusal else None if source == "unknown" else price.cost,
-            price_source="" if self.refusal else price.source,
+            price_source="" if self.refusal or source == "unknown" else price.source,
             model=self.model,
             service_tier=self.service_tier,
             request_id=self._request_id(error),

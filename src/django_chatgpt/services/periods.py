@@ -30,6 +30,11 @@ def period_of(kind: str, now: datetime) -> Period:
     return Period(f"{first:%Y-%m}", midnight(first), midnight(following))
 
 
+def aware(moment: datetime) -> datetime:
+    """The same moment with a zone, the site's where it has none."""
+    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+
+
 def local(moment: datetime) -> datetime:
     """The same moment on the site's clocks, whatever zone is active for a user; a naive one already is."""
     return (

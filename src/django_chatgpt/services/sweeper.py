@@ -13,6 +13,7 @@ from django_chatgpt.conf import conf
 from django_chatgpt.core.messages import Message
 from django_chatgpt.models import AIMessage, AITurn, AIUsage
 from django_chatgpt.services import billing, closing, context, observed, prices, tokens
+from django_chatgpt.services.periods import aware
 from django_chatgpt.storage import budgets, calls, claims, ledger
 from django_chatgpt.storage import turns as storage
 from django_chatgpt.storage.history import load_history
@@ -65,6 +66,7 @@ def sweep(turn: AITurn) -> bool:
                         status=AIMessage.Status.INTERRUPTED,
                         token_count=token_count,
                         estimated_cost=bills[-1][1].cost if bills else None,
+                        metadata={"attempt": str(bills[-1][0].pk)} if bills else {},
                     )
                 ]
             )
@@ -76,7 +78,7 @@ def sweep(turn: AITurn) -> bool:
 def _bill(turn: AITurn, attempt: AIUsage, history: Sequence[Message]) -> Bill:
     usage = billing.estimate(history, turn.partial_text, (), attempt.model)
     base_url = str(turn.options.get("base_url", "")) or None
-    price = prices.price(attempt.model, usage, base_url=base_url)
+    price = prices.price(attempt.model, usage, base_url=base_url, at=aware(attempt.timestamp))
     return Bill(
         outcome=AIUsage.Outcome.INTERRUPTED,
         usage=usage,
