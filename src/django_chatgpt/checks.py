@@ -19,6 +19,7 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage, Error, Warning, register
 
 from django_chatgpt.conf import FAMILIES, NO_API_KEY, SETTINGS, Problem
+from django_chatgpt.core.messages import TokenUsage
 from django_chatgpt.functions.checks import FUNCTION_CHECKS
 from django_chatgpt.indexes.checks import INDEX_CHECKS
 
@@ -26,6 +27,7 @@ UNKNOWN_NAME = "django_chatgpt.W001"
 NO_KEY = "django_chatgpt.W002"
 UNSHARED_CACHE = "django_chatgpt.W003"
 NO_JUDGE = "django_chatgpt.W004"
+UNPRICED = "django_chatgpt.W005"
 
 CHECKS = MappingProxyType(
     {
@@ -37,6 +39,7 @@ CHECKS = MappingProxyType(
         NO_KEY: "No OPENAI_API_KEY, and no OPENAI_ADAPTER that may bring one.",
         UNSHARED_CACHE: "OPENAI_RATE_LIMITS with a default cache that each process has for itself.",
         NO_JUDGE: "OPENAI_MODERATE_OUTPUT without OPENAI_MODERATION_MODEL, so that answers are not judged.",
+        UNPRICED: "With --deploy only: a configured model without a known price.",
         **FUNCTION_CHECKS,
         **INDEX_CHECKS,
     }
@@ -126,3 +129,56 @@ def unshared_cache() -> Iterator[CheckMessage]:
             hint="Each process of the site lets so many requests in. Use Redis or Memcached.",
             id=UNSHARED_CACHE,
         )
+
+
+@register(deploy=True)
+def check_prices(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """A warning for each configured model whose calls would have no known cost.
+
+    Only where a deployment is checked: the price list takes half a second and 80 MB, which is too much for
+    every command.
+    """
+    if app_configs is not None and all(each.name != "django_chatgpt" for each in app_configs):
+        return []
+    prices, budgets = SETTINGS["OPENAI_PRICES"].read(), SETTINGS["OPENAI_BUDGETS"].read()
+    if isinstance(prices, Problem):
+        return []
+    from django_chatgpt.services.prices import price
+
+    refused = not isinstance(budgets, Problem) and bool(budgets.value)
+    return [
+        Warning(
+            f"{model} in {name} has no known price, so its calls are in the ledger without a cost"
+            + (", and OPENAI_BUDGETS refuse it." if refused else "."),
+            hint=f'Set OPENAI_PRICES for {model}; "0" if it runs on a machine of your own.',
+            id=UNPRICED,
+        )
+        for model, name, answers in configured_models()
+        if price(model, TokenUsage(prompt_tokens=1, completion_tokens=answers), base_url=_base_url()).cost
+        is None
+    ]
+
+
+def configured_models() -> Iterator[tuple[str, str, int]]:
+    """Each model of the settings, the setting that names it, and 1 if it answers in tokens, which cost too.
+
+    The embedding model counts where the site has named one: the default one may never be used.
+    """
+    seen: set[str] = set()
+    for name in ("OPENAI_DEFAULT_MODEL", "OPENAI_FALLBACK_MODELS", "OPENAI_CLASSIFIER_MODEL"):
+        outcome = SETTINGS[name].read()
+        if isinstance(outcome, Problem) or not outcome.value:
+            continue
+        for model in [outcome.value] if isinstance(outcome.value, str) else outcome.value:
+            if model not in seen:
+                seen.add(model)
+                yield model, name, 1
+    embedding = SETTINGS["OPENAI_EMBEDDING_MODEL"]
+    outcome = embedding.read()
+    if not isinstance(outcome, Problem) and hasattr(settings, embedding.name):
+        yield outcome.value, embedding.name, 0
+
+
+def _base_url() -> str | None:
+    outcome = SETTINGS["OPENAI_BASE_URL"].read()
+    return None if isinstance(outcome, Problem) else outcome.value

@@ -8,7 +8,7 @@ from django.apps import apps
 from django.core.checks import CheckMessage, Error, Warning, registry
 from pytest_django import Settings
 
-from django_chatgpt.checks import CHECKS, check_settings, nearest_name
+from django_chatgpt.checks import CHECKS, check_prices, check_settings, nearest_name
 from django_chatgpt.conf import NO_API_KEY, SETTINGS
 
 MALFORMED: dict[str, tuple[object, str]] = {
@@ -213,3 +213,59 @@ class TestUnsharedCache:
         settings.OPENAI_RATE_LIMITS = {"user": "20/m"}
         settings.CACHES = {"default": {"BACKEND": "nowhere.Cache"}}
         assert check_settings() == []
+
+
+class TestUnpricedModels:
+    """Only where a deployment is checked, since the price list is large."""
+
+    @pytest.fixture(autouse=True)
+    def _at_openai(self, settings: Settings) -> None:
+        settings.OPENAI_BASE_URL = None
+
+    def test_it_belongs_to_the_deployment(self) -> None:
+        assert check_prices in registry.registry.deployment_checks
+        assert check_prices not in registry.registry.get_checks()
+
+    def test_known_ones(self, settings: Settings) -> None:
+        settings.OPENAI_DEFAULT_MODEL = "gpt-6-luna"
+        settings.OPENAI_FALLBACK_MODELS = ["gpt-6-luna", "gpt-5.4-mini"]
+        settings.OPENAI_EMBEDDING_MODEL = "text-embedding-3-small"
+        assert check_prices() == []
+
+    def test_unknown_ones(self, settings: Settings) -> None:
+        settings.OPENAI_DEFAULT_MODEL = "mine"
+        settings.OPENAI_FALLBACK_MODELS = ["gpt-6-luna", "mine", "yours"]
+        settings.OPENAI_CLASSIFIER_MODEL = "judge"
+        settings.OPENAI_EMBEDDING_MODEL = "embedder"
+        messages = check_prices()
+        assert {message.id for message in messages} == {"django_chatgpt.W005"}
+        assert [message.msg.partition(" has")[0] for message in messages] == [
+            "mine in OPENAI_DEFAULT_MODEL",
+            "yours in OPENAI_FALLBACK_MODELS",
+            "judge in OPENAI_CLASSIFIER_MODEL",
+            "embedder in OPENAI_EMBEDDING_MODEL",
+        ]
+        assert messages[0].msg.endswith("so its calls are in the ledger without a cost.")
+        settings.OPENAI_BUDGETS = [{"scope": "site", "period": "day", "limit": "1"}]
+        assert check_prices()[0].msg.endswith("without a cost, and OPENAI_BUDGETS refuse it.")
+        prices = {name: {"input": "0", "output": "0"} for name in ("mine", "yours", "judge")}
+        settings.OPENAI_PRICES = {**prices, "embedder": {"input": "0"}}
+        assert check_prices() == []
+
+    def test_a_price_of_input_alone_is_none_for_answers(self, settings: Settings) -> None:
+        settings.OPENAI_DEFAULT_MODEL = "mine"
+        settings.OPENAI_PRICES = {"mine": {"input": "1"}}
+        assert only(check_prices()).id == "django_chatgpt.W005"
+
+    def test_another_server_has_no_list(self, settings: Settings) -> None:
+        settings.OPENAI_BASE_URL = "http://localhost:8000/v1"
+        assert only(check_prices()).msg.startswith("gpt-6-luna in OPENAI_DEFAULT_MODEL")
+
+    @pytest.mark.parametrize("name", ["OPENAI_PRICES", "OPENAI_DEFAULT_MODEL"])
+    def test_malformed_ones_are_errors_of_the_other_check(self, name: str, settings: Settings) -> None:
+        setattr(settings, name, None if name == "OPENAI_DEFAULT_MODEL" else {"m": 1})
+        assert check_prices() == []
+
+    def test_a_check_of_other_apps_says_nothing(self, settings: Settings) -> None:
+        settings.OPENAI_DEFAULT_MODEL = "mine"
+        assert check_prices([apps.get_app_config("auth")]) == []
