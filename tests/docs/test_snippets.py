@@ -29,6 +29,7 @@ PAGES = [
     "how-to/change-embedding-model.md",
     "how-to/observe.md",
     "how-to/resilience.md",
+    "how-to/reprice.md",
     "how-to/resume-and-stop.md",
     "how-to/search.md",
     "reference/http.md",

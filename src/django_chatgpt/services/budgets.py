@@ -23,6 +23,7 @@ from django_chatgpt.core.limits import context_window
 from django_chatgpt.core.messages import Message, TokenUsage
 from django_chatgpt.core.request import Endpoint, ModelRequest
 from django_chatgpt.exceptions import InvalidRequestError, NotConfiguredError, QuotaExceededError
+from django_chatgpt.models import AIUsage
 from django_chatgpt.services import alerts, prices, tokens
 from django_chatgpt.services.periods import local, period_of
 from django_chatgpt.services.sweeper import release_dead
@@ -110,6 +111,17 @@ class Payer:
 def _window(budget: Budget, kind: Any, owner: Any, name: str, now: datetime) -> Window:
     period = period_of(budget.period, now)
     return Window(kind, owner, name, budget.period, period.label, period.start, period.end, budget.limit)
+
+
+def keys_of(row: AIUsage) -> set[str]:
+    """The budgets that an attempt may count in, whichever are set, by the keys of their memos."""
+    owners: list[tuple[str, Any]] = [("site", None), ("user", row.user_id)]
+    owners += [("group", pk) for pk in row.budget_groups.split(",") if pk]
+    return {
+        storage.key_of(kind, owner, period, period_of(period, row.timestamp).label)
+        for kind, owner in owners
+        for period in ("day", "month")
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -387,7 +387,7 @@ class TurnLog:
         reply = attempt.reply
         calls = [call.as_tool_call() for call in reply.calls] if with_calls else []
         said: Message = {"role": "assistant", "content": attempt.text, "tool_calls": calls}
-        metadata: dict[str, Any] = {"model": bill.model}
+        metadata: dict[str, Any] = {"model": bill.model, "attempt": str(attempt.id)}
         if reply.finish_reason:
             metadata["finish_reason"] = reply.finish_reason
         if attempt.withheld:

@@ -11,23 +11,28 @@ otherwise: a sum read after the lock was got has to see what was committed befor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
 from django.db import connections
-from django.db.models import Min, Q, QuerySet, Sum
+from django.db.models import F, Min, Q, QuerySet, Sum
 from django.utils import timezone
 
 from django_chatgpt.models import AIBudget, AITurn, AIUsage
-from django_chatgpt.storage.primary import atomic, primary
+from django_chatgpt.storage.primary import atomic, hold, primary
 
 FINAL_AFTER = timedelta(minutes=1)  # clocks of different machines differ by less
 CENTS = Decimal("1E-12")
 NOTHING = Decimal(0)
 OPEN = Q(outcome=AIUsage.Outcome.RUNNING) | Q(reserved_cost__isnull=False)
+
+
+def key_of(kind: str, owner: Any, period: str, label: str) -> str:
+    """What the memo of a window is found by."""
+    return f"{kind}:{'' if owner is None else owner}:{period}:{label}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +54,7 @@ class Window:
 
     @property
     def key(self) -> str:
-        owner = "" if self.owner is None else self.owner
-        return f"{self.kind}:{owner}:{self.period}:{self.label}"
+        return key_of(self.kind, self.owner, self.period, self.label)
 
     @property
     def rows(self) -> QuerySet[AIUsage]:
@@ -160,12 +164,16 @@ def advance(memo: AIBudget, window: Window, now: datetime) -> None:
     memo.save(using=primary(), update_fields=["settled_cost", "settled_before", "updated_at"])
 
 
-def forget(since: datetime) -> None:
-    """Throw the memos away that reach beyond `since`, and hold them: settled rows are about to change."""
-    rows = AIBudget.objects.using(primary()).filter(settled_before__gt=since).order_by("key")
-    for row in rows.select_for_update():
-        row.settled_cost, row.settled_before = NOTHING, row.starts_at
-        row.save(using=primary(), update_fields=["settled_cost", "settled_before", "updated_at"])
+def forget(keys: Collection[str]) -> None:
+    """Throw memos away, and hold them until the end of the transaction: settled rows have changed.
+
+    To be called in the transaction that changes the rows, so that no memo outlives a crash, and again when it
+    is committed, for a memo that was made meanwhile of what the rows were before.
+    """
+    rows = AIBudget.objects.using(primary()).filter(key__in=keys)
+    hold(rows, by="key")
+    stale = rows.filter(settled_before__gt=F("starts_at"))
+    stale.update(settled_cost=NOTHING, settled_before=F("starts_at"), updated_at=timezone.now())
 
 
 def release_expired(now: datetime) -> int:

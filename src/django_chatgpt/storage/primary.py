@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from django.db import OperationalError, router, transaction
+from django.db import OperationalError, connections, router, transaction
+from django.db.models import F, QuerySet
 
 from django_chatgpt.models import AITurn
 
@@ -46,3 +47,20 @@ def retried(work: Callable[[], Answer]) -> Answer:
             if in_transaction():
                 raise
     return work()
+
+
+def hold(rows: QuerySet[Any], by: str = "pk") -> None:
+    """Lock `rows` for writing until the end of the transaction, in the order of the column `by`.
+
+    Rows that refer to them may be written meanwhile: PostgreSQL looks at foreign keys when a transaction
+    commits, and whoever then had to wait for these rows would hold everything else.
+
+    On SQLite, where any write locks everything, it is one: a transaction that begins by reading can't wait
+    there for another writer.
+    """
+    features = connections[primary()].features
+    if features.has_select_for_update:
+        locked = rows.order_by(by).select_for_update(no_key=features.has_select_for_no_key_update)
+        list(locked.values_list("pk"))
+    else:
+        rows.order_by().update(updated_at=F("updated_at"))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Iterator
-from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -13,8 +11,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django_chatgpt.conf import conf
 from django_chatgpt.exceptions import AIServiceError
 from django_chatgpt.indexes import Index, index_registry
+from django_chatgpt.management.progress import progress
 from django_chatgpt.services import indexing
-from django_chatgpt.services.indexing import Advance, Work
+from django_chatgpt.services.indexing import Work
 
 
 class Command(BaseCommand):
@@ -50,7 +49,7 @@ class Command(BaseCommand):
         if stale:
             return self.done(index, indexing.refresh(index))
         total = index.rows().count()
-        with self.progress(f"{index.name}: looking", total) as advance:
+        with progress(self.stderr, f"{index.name}: looking", total) as advance:
             planned = indexing.plan(index, advance)
         self.stdout.write(
             f"{index.name}: {planned.seen} objects, {planned.changed} new or changed, {planned.gone} gone. "
@@ -59,24 +58,12 @@ class Command(BaseCommand):
         )
         if dry_run:
             return 0
-        with self.progress(f"{index.name}: embedding", total) as advance:
+        with progress(self.stderr, f"{index.name}: embedding", total) as advance:
             return self.done(index, indexing.build(index, advance))
 
     def done(self, index: Index, work: Work) -> int:
         self.stdout.write(f"{index.name}: {work.changed} done, {work.gone} taken out, {work.failed} failed.")
         return work.failed
-
-    @contextmanager
-    def progress(self, title: str, total: int) -> Iterator[Advance]:
-        """A bar where somebody looks at the terminal, nothing elsewhere."""
-        from tqdm import tqdm
-
-        with tqdm(total=total, desc=title, file=self.stderr, disable=None, unit="") as bar:
-
-            def advance(number: int) -> None:
-                bar.update(number)
-
-            yield advance
 
 
 def _price(cost: Decimal | None) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from django_chatgpt.conf import conf
 from django_chatgpt.exceptions import AIServiceError
+from django_chatgpt.management.progress import progress
 from django_chatgpt.services import vectors
 from django_chatgpt.storage.vectors import get_backend
 
@@ -49,7 +48,7 @@ class Command(BaseCommand):
 
     def sync(self, options: dict[str, Any]) -> None:
         for kind in vectors.kinds():
-            with self.progress(kind.model, kind.count) as advance:
+            with progress(self.stderr, kind.model, kind.count) as advance:
                 vectors.sync(kind, advance)
             self.stdout.write(f"{kind.model}, {kind.dimensions} dimensions: in step.")
 
@@ -58,7 +57,7 @@ class Command(BaseCommand):
         if min(questions, top_k) < 1:
             raise CommandError("--questions and --top-k must be 1 or more.")
         for kind in vectors.kinds():
-            with self.progress(kind.model, min(questions, kind.count)) as advance:
+            with progress(self.stderr, kind.model, min(questions, kind.count)) as advance:
                 found = vectors.recall(kind, questions, top_k, advance)
             if found is not None:
                 self.stdout.write(
@@ -73,7 +72,7 @@ class Command(BaseCommand):
             raise CommandError(f"The texts have vectors of {new} already; name another with --from.")
         if dimensions is not None and dimensions < 1:
             raise CommandError("--dimensions must be 1 or more.")
-        with self.progress(new, vectors.lacking(old, new, dimensions).count()) as advance:
+        with progress(self.stderr, new, vectors.lacking(old, new, dimensions).count()) as advance:
             result = vectors.reembed(old, new, dimensions, advance)
         self.stdout.write(f"{result.done} texts embedded, {result.failed} left out.")
         left = vectors.lacking(old, new, dimensions).count()
@@ -81,15 +80,3 @@ class Command(BaseCommand):
             self.stdout.write(f"Without a vector of {new}: {left}. Run this again to try once more.")
         else:
             self.stdout.write(f'Every text has one. To search them, set OPENAI_EMBEDDING_MODEL = "{new}".')
-
-    @contextmanager
-    def progress(self, title: str, total: int) -> Iterator[vectors.Advance]:
-        """A bar where somebody looks at the terminal, nothing elsewhere."""
-        from tqdm import tqdm
-
-        with tqdm(total=total, desc=title, file=self.stderr, disable=None, unit="") as bar:
-
-            def advance(number: int) -> None:
-                bar.update(number)
-
-            yield advance
