@@ -282,3 +282,9 @@ def test_the_page_of_documentation_is_there_where_wanted(anonymous_door: Door) -
     assert anonymous_door.get("/ai/docs").status == 404
     with override_settings(OPENAI_API_DOCS=True):
         assert anonymous_door.get("/ai/docs").status == 200
+
+
+def test_a_malformed_setting_shows_no_page(anonymous_door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    with override_settings(OPENAI_API_DOCS="yes?"):
+        assert anonymous_door.get("/ai/docs").status == 404
+    assert "OPENAI_API_DOCS" in caplog.text

@@ -19,6 +19,7 @@ from ninja import NinjaAPI, Router
 from django_chatgpt import __version__
 from django_chatgpt.api import chat, conversations, embeddings, errors, events, functions, turns, usage
 from django_chatgpt.conf import conf
+from django_chatgpt.exceptions import NotConfiguredError
 
 View = Callable[..., HttpResponse]
 
@@ -32,11 +33,19 @@ def _docs_where_wanted(view: View) -> View:
     @wraps(view)
     def guarded(request: HttpRequest, **kwargs: Any) -> HttpResponse:
         match = request.resolver_match
-        if match is not None and match.url_name == "openapi-view" and not conf.api_docs:
+        if match is not None and match.url_name == "openapi-view" and not _docs_wanted():
             raise Http404
         return view(request, **kwargs)
 
     return guarded
+
+
+def _docs_wanted() -> bool:
+    try:
+        return conf.api_docs
+    except NotConfiguredError as error:
+        errors.logger.error("There is no page of documentation: %s", error)
+        return False
 
 
 router = Router()
