@@ -102,6 +102,7 @@ REFUSED: list[tuple[str, object, str]] = [
     ("OPENAI_FORBIDDEN_PATTERNS", [b"a"], "[0] is of type bytes;"),
     ("OPENAI_FORBIDDEN_PATTERNS", [re.compile(b"a")], "[0] is of type bytes;"),
     ("OPENAI_CLASSIFIER_MODEL", True, "is of type bool; it must be None or a text that is not empty."),
+    ("OPENAI_SUMMARIZE_HISTORY", 1, "is of type int; it must be True or False."),
     ("OPENAI_MODERATE_OUTPUT", None, "is None; it must be True or False."),
     ("OPENAI_FILTER_FAILURE", "ajar", 'is some other text; it must be "closed" or "open".'),
     ("OPENAI_ON_DISCONNECT", "stop", 'is some other text; it must be "continue", "drain" or "cancel".'),

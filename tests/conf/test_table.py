@@ -32,6 +32,7 @@ TABLE: dict[str, tuple[object, object, object]] = {
     "context_window": ({}, {"m": 8192}, {"m": 8192}),
     "token_buffer": (500, 0, 0),
     "max_message_chars": (200_000, 10, 10),
+    "summarize_history": (False, True, True),
     "enable_caching": (True, False, False),
     "cache_ttl": (3600, 60, 60),
     "content_filter": (True, False, False),

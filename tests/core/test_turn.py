@@ -46,7 +46,9 @@ from django_chatgpt.core.spec import (
     Settled,
     TurnSpec,
 )
+from django_chatgpt.core.summary import Summary, SummaryDue
 from django_chatgpt.core.turn import FINISH_AGAIN_SECONDS, run_turn
+from django_chatgpt.core.window import Window
 from django_chatgpt.exceptions import (
     AIServiceError,
     ProviderProtocolError,
@@ -82,6 +84,12 @@ class Store:
         if asked is not None:
             self.attempts.append(asked)
         self.log.append(("admit",))
+        return self.go_on.pop(0) if self.go_on else True
+
+    def sum_up(self, asked: Attempt, summary: Summary | None, next_id: UUID, prompt_tokens: int) -> bool:
+        self._keep("sum_up")
+        self.attempts.append(asked)
+        self.log.append(("sum_up", summary))
         return self.go_on.pop(0) if self.go_on else True
 
     @property
@@ -569,6 +577,44 @@ def test_an_answer_of_the_wrong_form_twice_is_an_error_with_its_text() -> None:
     _, ending = world.run(make_spec(world, store, check=lambda answer: "It is wrong."))
     assert isinstance(ending.error, StructuredOutputError)
     assert ending.error.raw == "wrong again"
+
+
+def test_what_is_left_out_is_summed_up_before_the_question_is_answered() -> None:
+    world, store = World(text("Not", "es"), text("Hello")), Store()
+    spec = make_spec(world, store, window=Window(500, lambda message: len(message["content"]), 2))
+    spec.summary = SummaryDue(replace(spec.request, model="s"), 7, 80, 0, replaces=False)
+    events, _ = world.run(spec)
+    assert shown(events) == ["start", "content", "finish", "done"]
+    assert [request.model for request in world.opened] == ["s", "m"]
+    summary = Summary("Notes", 7)
+    assert list(world.opened[1].messages) == [summary.line, {"role": "user", "content": "Hi"}]
+    assert store.log == [("sum_up", summary), ("finish", "completed")]
+
+
+@pytest.mark.parametrize(
+    ("stream", "outcome", "status"),
+    [
+        (ProviderRejectedError(status=400), "failed", "completed"),
+        (RuntimeError("secret"), "failed", "completed"),
+        ([Delta(text="No"), Stopped("cancelled")], "cancelled", "cancelled"),
+        ([Delta(text="No"), Stopped("interrupted")], "interrupted", "interrupted"),
+        (text(" "), "completed", "completed"),
+    ],
+    ids=["refused", "unforeseen", "cancelled", "interrupted", "empty"],
+)
+def test_a_summary_that_is_not_made_is_settled_and_shown_to_nobody(
+    stream: Any, outcome: str, status: str
+) -> None:
+    world, store = World(stream, text("Hello")), Store()
+    spec = make_spec(world, store, window=Window(500, lambda message: len(message["content"]), 2))
+    spec.summary = SummaryDue(spec.request, 7, 80, 0, replaces=False)
+    events, ending = world.run(spec)
+    assert ending.status == status
+    assert said(events) == ("Hello" if status == "completed" else "")
+    assert store.attempts[0].outcome == outcome
+    assert store.attempts[0].text == ""
+    assert ("sum_up", None) in store.log or status != "completed"
+    assert all(message["role"] == "user" for request in world.opened for message in request.messages)
 
 
 def test_drain_reads_the_present_call_and_makes_no_other() -> None:

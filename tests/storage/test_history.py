@@ -111,7 +111,15 @@ def test_the_newest_exchanges_that_fit_are_read() -> None:
     assert (texts(found), found.used, found.last) == ([197, 198, 199, 200], 40, 200)
     part = history.load_history(conversation.pk, Window(55, count, used=20))
     assert (texts(part), part.used) == ([199, 200], 40)
-    assert load(conversation, room=5) == History([], 0, 200)
+    assert load(conversation, room=5) == History([], 0, 200, dropped=200)
+
+
+@pytest.mark.parametrize(
+    ("room", "dropped"), [(10_000, 0), (400, 40), (399, 42), (100, 70), (0, 80)], ids=str
+)
+def test_it_says_what_was_left_out(room: int, dropped: int) -> None:
+    """The number of the last message, by exchanges of twenty tokens."""
+    assert load(chat(40), room=room).dropped == dropped
 
 
 def test_no_more_is_read_than_fits_and_one_query_looks_for_the_first_lines() -> None:

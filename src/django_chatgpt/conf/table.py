@@ -128,6 +128,9 @@ class Context(Family, check_id="django_chatgpt.E004"):
     max_message_chars = Setting(
         integer(1), 200_000, "The longest message that is accepted.", unit="characters"
     )
+    summarize_history = Setting(
+        flag, False, "Whether what a conversation has no room for any more is summed up, in one more call."
+    )
 
 
 class Caching(Family, check_id="django_chatgpt.E005"):

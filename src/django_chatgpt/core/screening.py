@@ -12,22 +12,14 @@ from collections.abc import Callable, Generator, Sequence
 from itertools import count
 from typing import Any, Literal
 
-from django_chatgpt.core.effects import (
-    CloseStream,
-    Db,
-    Effect,
-    Moderate,
-    OpenStream,
-    ReadStream,
-    Stopped,
-    Wait,
-)
+from django_chatgpt.core.aside import Renewal, ask_aside
+from django_chatgpt.core.effects import Effect, Moderate, Stopped, Wait
 from django_chatgpt.core.ids import uuid7
 from django_chatgpt.core.messages import Message
-from django_chatgpt.core.request import Delta, ModelRequest, ModerationRequest, Verdict
+from django_chatgpt.core.request import ModelRequest, ModerationRequest, Verdict
 from django_chatgpt.core.retry import retry_delay
 from django_chatgpt.core.spec import Attempt, Judgement, Refused, Screen
-from django_chatgpt.exceptions import AIServiceError, ContentFilterError, ProviderProtocolError
+from django_chatgpt.exceptions import AIServiceError, ContentFilterError
 
 #: Characters of an answer that are gathered before they are judged.
 WINDOW = 400
@@ -63,8 +55,6 @@ earlier on one of the topics. Reply with JSON: {{"on_topic": true}} or {{"on_top
 
 _ANSWER = re.compile(r'"on_topic"\s*:\s*(true|false)')
 
-Renewal = Callable[[], Callable[[], object] | None]
-
 
 class Judge:
     """Has the texts of one turn judged, and knows what has been refused.
@@ -95,19 +85,7 @@ class Judge:
 
     def topic(self, attempt: Attempt) -> Generator[Effect, Any, None]:
         """Ask the model whether a question is about an allowed topic. Raises ContentFilterError."""
-        try:
-            yield OpenStream(attempt.request, self._renewal)
-            attempt.accepted = True
-            yield from self._read(attempt)
-            attempt.outcome = "completed"
-        except AIServiceError as error:
-            attempt.outcome, attempt.error = "failed", error
-        except Stopped as stop:
-            attempt.outcome = stop.why
-            yield CloseStream()
-            raise
-        yield CloseStream()
-        attempt.ended = self._clock()
+        yield from ask_aside(attempt, self._renewal, self._clock)
         answer = _ANSWER.search(attempt.reply.text) if attempt.error is None else None
         if answer is None:
             if not self.screen.fails_open:
@@ -137,18 +115,6 @@ class Judge:
         verdict = yield from self._moderate(text, of)
         if verdict is not None and verdict.flagged:
             raise ContentFilterError(ANSWER_REFUSED if of == "answer" else None)
-
-    def _read(self, attempt: Attempt) -> Generator[Effect, Any, None]:
-        while True:
-            delta: Delta | None = yield ReadStream()
-            if delta is None:
-                break
-            attempt.reply.add(delta)
-            due = self._renewal()
-            if due is not None:
-                yield Db(due)
-        if attempt.reply.finish_reason is None:
-            raise ProviderProtocolError()
 
     def _moderate(
         self, text: str, of: Literal["question", "answer"]

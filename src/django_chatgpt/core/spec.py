@@ -15,6 +15,7 @@ from django_chatgpt.core.log import EventLog
 from django_chatgpt.core.messages import FunctionCall, FunctionResult, TokenUsage
 from django_chatgpt.core.reply import Reply
 from django_chatgpt.core.request import Endpoint, ModelRequest, ModerationRequest, Verdict
+from django_chatgpt.core.summary import Summary, SummaryDue
 from django_chatgpt.core.window import Window
 from django_chatgpt.exceptions import AIServiceError
 
@@ -171,6 +172,12 @@ class TurnStore(Protocol):
         `asked` is the attempt that the model's own judgement took: settle it and announce the next.
         """
 
+    def sum_up(self, asked: Attempt, summary: Summary | None, next_id: UUID, prompt_tokens: int) -> bool:
+        """Settle the attempt that a summary took, keep the summary if there is one, announce the next.
+
+        That one is to be sent messages of `prompt_tokens`. False: somebody asked to stop.
+        """
+
     def retry(self, failed: Attempt, next_id: UUID, model: str) -> None:
         """Settle an attempt that gave no answer and announce the next, of `model`."""
 
@@ -221,8 +228,9 @@ class TurnSpec:
     the turn has rested: it goes on with these calls, at step `first_step`. `check` tells what is wrong with
     a whole answer, None if nothing is; the model gets one chance to mend it. `window` is what the messages
     of every step have to fit into, as those of `request` do; None: whatever there is. `screen` is there if
-    questions or answers are to be judged first. `log` numbers the events and holds those that are not kept
-    yet; of a turn that has rested it goes on where it was.
+    questions or answers are to be judged first, `summary` if what is left out is to be summed up. `log`
+    numbers the events and holds those that are not kept yet; of a turn that has rested it goes on where it
+    was.
     """
 
     turn_id: UUID
@@ -241,6 +249,7 @@ class TurnSpec:
     check: Callable[[str], str | None] | None = None
     screen: Screen | None = None
     log: EventLog = field(default_factory=EventLog)
+    summary: SummaryDue | None = None
     control: TurnControl = field(default_factory=TurnControl)
     clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random

@@ -18,6 +18,7 @@ from itertools import count
 from typing import Any, TypeVar
 from uuid import UUID
 
+from django_chatgpt.core.aside import ask_aside
 from django_chatgpt.core.effects import (
     CallFunctions,
     Checkpoint,
@@ -49,6 +50,7 @@ from django_chatgpt.core.request import Delta, ModelRequest
 from django_chatgpt.core.retry import Chain
 from django_chatgpt.core.screening import Judge, topic_request
 from django_chatgpt.core.spec import Attempt, Ending, Plan, Refused, Settled, TurnSpec
+from django_chatgpt.core.summary import SummaryDue
 from django_chatgpt.core.window import Transcript
 from django_chatgpt.exceptions import (
     AIServiceError,
@@ -251,6 +253,8 @@ def _answer(run: _Run) -> Generator[Effect | TurnEvent, Any, str]:
     transcript = run.transcript
     if run.judge is not None and run.judge.refused == "question":
         yield from _judge_question(run, run.judge)
+    if spec.summary is not None:
+        yield from _sum_up(run, spec.summary)
     if spec.resumed is not None:
         results = yield from _make_calls(run, spec.resumed.now, spec.resumed.refused)
         yield from _save_results(run, results)
@@ -314,6 +318,29 @@ def _judge_question(run: _Run, judge: Judge) -> _Steps:
     judge.refused = ""
     run.attempt, run.next_attempt_id, run.announced = None, next_id, go_on or asked is None
     if not go_on:
+        raise Stopped("cancelled")
+
+
+def _sum_up(run: _Run, due: SummaryDue) -> _Steps:
+    """Have what is left out summed up. Where that fails, the question is answered without."""
+    spec = run.spec
+    if spec.store.refusal is not None:
+        return
+    asked = run.begin_attempt(due.request)
+    asked.passed = 0  # nothing of it belongs to the answer
+    yield from ask_aside(asked, partial(_renewal, run), run.clock)
+    summary = None
+    if asked.error is None and spec.window is not None:
+        summary = due.made_of(asked.reply.text, spec.window.count)
+    if summary is not None:
+        run.transcript.put(summary.line, due.place, replaces=due.replaces)
+    next_id = uuid7()
+    go_on = yield Db(partial(spec.store.sum_up, asked, summary, next_id, run.transcript.used))
+    run.attempt = None
+    if not go_on:
+        raise Stopped("cancelled")
+    run.announce(next_id)
+    if spec.control.stop_after_call:
         raise Stopped("cancelled")
 
 

@@ -76,6 +76,19 @@ class Transcript:
         self._window = window
         self._used = window.used if window is not None else 0
 
+    @property
+    def used(self) -> int:
+        """The tokens of all messages, as far as somebody counts them."""
+        return self._used
+
+    def put(self, line: Message, place: int, *, replaces: bool) -> None:
+        """Have a line stand at an index before the present turn, perhaps in the place of the one there."""
+        old = self._messages[place : place + replaces]
+        self._messages[place : place + replaces] = [line]
+        self._present += 1 - len(old)
+        if self._window is not None:
+            self._used += self._window.count(line) - sum(map(self._window.count, old))
+
     def add(self, *messages: Message) -> None:
         self._messages.extend(messages)
         if self._window is not None:

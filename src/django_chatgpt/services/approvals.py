@@ -21,7 +21,7 @@ from django_chatgpt.exceptions import (
 from django_chatgpt.functions import function_registry
 from django_chatgpt.functions.calls import FunctionBox
 from django_chatgpt.models import AIConfiguration, AIFunctionCall, AIMessage, AITurn
-from django_chatgpt.services import access, chat, citations, context, moderation
+from django_chatgpt.services import access, chat, citations, context, moderation, summaries
 from django_chatgpt.services.budgets import Purse, guarded
 from django_chatgpt.services.functions import as_text
 from django_chatgpt.services.sweeper import sweep
@@ -162,6 +162,9 @@ def _prepare(turn: AITurn, box: FunctionBox, rules: chat.Rules) -> chat.Prepared
     given = citations.kept(options)
     system = [*chat.system_messages(turn.user, configuration), *citations.recall(given)]
     window = context.window_of(request, box.schemas, system)
+    summary = summaries.known(turn.conversation_id, window, 0)
+    if summary is not None:
+        system, window = [*system, summary.line], summaries.with_summary(window, summary)
     history = load_history(turn.conversation_id, window, in_turn=True)
     unanswered = _unanswered(turn)
     agreed = [each for each in unanswered if each.status == Status.RUNNING]

@@ -27,6 +27,7 @@ from django_chatgpt.core.log import EventLog
 from django_chatgpt.core.messages import Message, TokenUsage
 from django_chatgpt.core.request import Endpoint, ModelRequest
 from django_chatgpt.core.spec import Ending, Resumed, Screen, TurnSpec
+from django_chatgpt.core.summary import Summary, SummaryDue
 from django_chatgpt.core.window import Window
 from django_chatgpt.database import ahop
 from django_chatgpt.exceptions import ContentFilterError, InvalidRequestError, NotFoundError
@@ -34,7 +35,17 @@ from django_chatgpt.functions.calls import Function, FunctionBox
 from django_chatgpt.models import AIConfiguration, AITurn
 from django_chatgpt.runtime import inline
 from django_chatgpt.runtime.tasks import TurnTask, opened
-from django_chatgpt.services import access, citations, context, moderation, observed, patterns, rates, tokens
+from django_chatgpt.services import (
+    access,
+    citations,
+    context,
+    moderation,
+    observed,
+    patterns,
+    rates,
+    summaries,
+    tokens,
+)
 from django_chatgpt.services.budgets import Purse, guarded
 from django_chatgpt.services.forms import Form
 from django_chatgpt.services.sweeper import sweep
@@ -134,6 +145,9 @@ def begin(ask: Ask) -> Prepared | AITurn:
     told = citations.messages_of(passages)
     system, window = [*system, *told], citations.room_left(window, told)
     given = citations.as_sources(passages)
+    bare = window
+    summary = summaries.known(ask.conversation_id, window, question_tokens)
+    window = summaries.with_summary(window, summary)
     screen = moderation.screen_for(request)
     question = storage.Question(
         user_id=ask.user_id,
@@ -155,7 +169,7 @@ def begin(ask: Ask) -> Prepared | AITurn:
     if purse is None:
         opened = storage.open_turn(question, request.model, sweep)
     else:
-        reserve = partial(_reserve, purse, request.model)
+        reserve = partial(_reserve, purse, request.model, window.room, summary)
         opened = guarded(lambda: storage.open_turn(question, request.model, sweep, reserve))
     if isinstance(opened, AITurn):
         return opened
@@ -163,7 +177,7 @@ def begin(ask: Ask) -> Prepared | AITurn:
         raise refusal
     box.conversation_id, box.turn_id = opened.conversation_id, opened.turn_id
     return prepare(
-        replace(request, messages=(*system, *opened.history)),
+        replace(request, messages=(*system, *([summary.line] if summary else ()), *opened.history)),
         box,
         rules,
         turn_id=opened.turn_id,
@@ -177,10 +191,14 @@ def begin(ask: Ask) -> Prepared | AITurn:
         purse=purse,
         hold=opened.hold,
         given=given,
+        summary=summaries.due(opened, summary, request, bare, question_tokens, len(system)),
     )
 
 
-def _reserve(purse: Purse, model: str, used: int) -> Hold:
+def _reserve(purse: Purse, model: str, room: int, summary: Summary | None, used: int, dropped: int) -> Hold:
+    if summaries.is_due(dropped, summary):
+        # One call more, which may be sent as much as the window takes.
+        purse, used = replace(purse, steps=purse.steps + 1), max(used, room)
     return purse.first(used + purse.overhead, model)
 
 
@@ -237,6 +255,7 @@ def prepare(
     spoken: int = 0,
     given: Sequence[Source] = (),
     last_event: int = 0,
+    summary: SummaryDue | None = None,
 ) -> Prepared:
     """Everything that driving a stored turn needs."""
     events = EventLog(last_event)
@@ -277,6 +296,7 @@ def prepare(
         check=check,
         screen=screen,
         log=events,
+        summary=summary,
     )
     observed.begun(turn_id, conversation_id, user_id, request.model, resumed=resumed is not None)
     return Prepared(spec, box, rules.on_disconnect)

@@ -17,6 +17,7 @@ from django_chatgpt.core.events import TurnEvent
 from django_chatgpt.core.log import EventLog, Piece
 from django_chatgpt.core.messages import FunctionCall, FunctionResult, Message, TokenUsage, storable
 from django_chatgpt.core.spec import Announcing, Attempt, Closing, Ending, Judgement, Plan, Resumed, Settled
+from django_chatgpt.core.summary import Summary
 from django_chatgpt.exceptions import AIServiceError
 from django_chatgpt.functions.calls import FunctionBox
 from django_chatgpt.models import AIMessage, AIUsage
@@ -25,7 +26,7 @@ from django_chatgpt.services import billing, breakers, budgets, moderation, obse
 from django_chatgpt.services.budgets import Purse
 from django_chatgpt.services.types import Source
 from django_chatgpt.storage import calls as call_storage
-from django_chatgpt.storage import events, ledger, primary
+from django_chatgpt.storage import events, ledger, primary, summaries
 from django_chatgpt.storage import functions as function_storage
 from django_chatgpt.storage import turns as storage
 from django_chatgpt.storage.ledger import Bill, Hold
@@ -126,6 +127,26 @@ class TurnLog:
             self._hold, self._holder = hold, next_id
             self._settled(asked, bill)
             self.refusal = breakers.refusal(self._base_url, self._model) if go_on else None
+        return go_on
+
+    def sum_up(self, asked: Attempt, summary: Summary | None, next_id: UUID, prompt_tokens: int) -> bool:
+        bill = billing.bill(asked)
+        prompt = prompt_tokens + (self._purse.overhead if self._purse is not None else 0)
+
+        def write() -> tuple[bool, Hold | None]:
+            with self._writing():
+                go_on = self._renew()
+                self._settle(asked.id, bill)
+                if summary is not None:
+                    summaries.keep(self._conversation_id, summary)
+                return go_on, self._announce(
+                    next_id, self._model, self._left(bill), prompt
+                ) if go_on else None
+
+        go_on, hold = budgets.guarded(write)
+        self._hold, self._holder = hold, next_id
+        self._settled(asked, bill)
+        self.refusal = breakers.refusal(self._base_url, self._model) if go_on else None
         return go_on
 
     def retry(self, failed: Attempt, next_id: UUID, model: str) -> None:

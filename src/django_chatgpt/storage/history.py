@@ -35,12 +35,14 @@ NO_ID = UUID(int=0)
 class History:
     """What a model is shown of a conversation. `used`: the window's tokens that are taken by now.
 
-    `last` is the last sequence number there is, 0 if nothing was said.
+    `last` is the last sequence number there is, 0 if nothing was said; `dropped` that of the last message
+    that was left out, 0 if none was.
     """
 
     messages: list[Message]
     used: int
     last: int
+    dropped: int = 0
 
 
 def load_history(conversation_id: UUID, window: Window, *, in_turn: bool = False) -> History:
@@ -62,21 +64,29 @@ def load_history(conversation_id: UUID, window: Window, *, in_turn: bool = False
         window.room - window.used,
         present=last_question(messages) if in_turn else None,
     )
-    return History(kept, window.used + tokens, read.last)
+    dropped = 0 if len(kept) == len(messages) else read.last_before(kept)
+    return History(kept, window.used + tokens, read.last, dropped)
 
 
 @dataclass(slots=True)
 class _Read:
     lines: list[dict[str, Any]]
     counts: list[int]
+    numbers: list[int]
     last: int = 0
     is_legacy: bool = False
+
+    def last_before(self, kept: list[Message]) -> int:
+        """The number of the last message before the first of those that were kept."""
+        numbers = {id(line): number for line, number in zip(self.lines, self.numbers, strict=True)}
+        found = (numbers[id(line)] for line in kept if line["role"] != "system" and id(line) in numbers)
+        return next(found, self.last + 1) - 1
 
 
 def _read(conversation_id: UUID, window: Window, in_turn: bool) -> _Read:
     """The lines from the first that does not fit any more, in their order."""
     room = window.room - window.used
-    read = _Read([], [])
+    read = _Read([], [], [])
     uncounted: dict[int, int] = {}
     asked, used, oldest = not in_turn, 0, 0
     overhead = window.count({"role": "user", "content": ""})
@@ -100,6 +110,7 @@ def _read(conversation_id: UUID, window: Window, in_turn: bool) -> _Read:
         read.is_legacy = read.is_legacy or old_call not in NOTHING or role == AIMessage.Role.FUNCTION
         read.lines.append(line)
         read.counts.append(overhead + token_count)
+        read.numbers.append(oldest)
         used += read.counts[-1]
         asked = asked or role == AIMessage.Role.USER
         if used > room and asked:
@@ -108,6 +119,7 @@ def _read(conversation_id: UUID, window: Window, in_turn: bool) -> _Read:
     _write_back(conversation_id, uncounted)
     read.lines.reverse()
     read.counts.reverse()
+    read.numbers.reverse()
     return read
 
 
@@ -164,6 +176,7 @@ def _add_first_lines(read: _Read, conversation_id: UUID, before: int, window: Wi
     for content in lines.order_by("-sequence").values_list("content", flat=True):
         read.lines.append({"role": "system", "content": content})
         read.counts.append(window.count({"role": "system", "content": content}))
+        read.numbers.append(0)
 
 
 def _write_back(conversation_id: UUID, counts: Mapping[int, int]) -> None:

@@ -65,7 +65,7 @@ class Question:
 class OpenedTurn:
     """A stored turn. `history` ends with the question; `next_sequence` is the answer's.
 
-    `used` are the tokens of all messages that are sent.
+    `used` are the tokens of all messages that are sent, `dropped` is the number of the last that is not.
     """
 
     turn_id: UUID
@@ -75,6 +75,7 @@ class OpenedTurn:
     used: int
     next_sequence: int
     hold: Hold | None = None
+    dropped: int = 0
 
 
 def configuration_of(conversation_id: UUID, user_id: Any) -> UUID | None:
@@ -103,11 +104,12 @@ def open_turn(
     question: Question,
     model: str,
     sweep: Callable[[AITurn], bool],
-    reserve: Callable[[int], Hold] | None = None,
+    reserve: Callable[[int, int], Hold] | None = None,
 ) -> OpenedTurn | AITurn:
     """Store the question and its turn, and announce the first attempt in the ledger.
 
-    `reserve` holds the budgets for it, given the tokens of what is sent; what it raises undoes everything.
+    `reserve` holds the budgets for it, given the tokens of what is sent and the number of the last message
+    that is not; what it raises undoes everything.
 
     Returns the earlier turn where the idempotency key has opened one. Raises ConflictError naming the turn
     that the conversation is busy with; one whose lease ran out is ended by `sweep` first.
@@ -149,7 +151,7 @@ def busy_with(turn: AITurn) -> ConflictError:
     )
 
 
-def _open(question: Question, model: str, reserve: Callable[[int], Hold] | None) -> OpenedTurn:
+def _open(question: Question, model: str, reserve: Callable[[int, int], Hold] | None) -> OpenedTurn:
     # The first statement of the transaction writes: on SQLite a transaction that begins by reading can't
     # wait for another writer.
     now = timezone.now()
@@ -190,7 +192,7 @@ def _open(question: Question, model: str, reserve: Callable[[int], Hold] | None)
             metadata={"refused_by": question.refused_by} if question.refused_by else {},
         )
     )
-    hold = None if reserve is None else reserve(said.used)
+    hold = None if reserve is None else reserve(said.used, said.dropped)
     attempt_id = uuid7()
     if (refusal := question.refusal) is None:
         ledger.announce(
@@ -210,7 +212,9 @@ def _open(question: Question, model: str, reserve: Callable[[int], Hold] | None)
             error_message=refusal.public_message,
         )
     history: list[Message] = [*said.messages, {"role": "user", "content": question.text}]
-    return OpenedTurn(turn.pk, conversation_id, attempt_id, history, said.used, said.last + 2, hold)
+    return OpenedTurn(
+        turn.pk, conversation_id, attempt_id, history, said.used, said.last + 2, hold, said.dropped
+    )
 
 
 def title_of(text: str) -> str:
