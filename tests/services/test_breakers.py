@@ -23,8 +23,8 @@ from django_chatgpt.exceptions import (
     ProviderUnavailableError,
     TurnInterruptedError,
 )
-from django_chatgpt.models import AIUsage
-from django_chatgpt.services import AIService, breakers
+from django_chatgpt.models import AIAlert, AIUsage
+from django_chatgpt.services import AIService, alerts, breakers
 from django_chatgpt.services.circuits import KEPT_SECONDS, CacheStorage
 from django_chatgpt.signals import breaker_changed
 from django_chatgpt.testing import Failure, FakeOpenAI
@@ -98,6 +98,21 @@ def test_failures_in_a_row_open_it(
     assert changes == [("closed", "open")]
     assert not refused("another model")
     assert not refused(url="http://another.example/v1")
+
+
+@pytest.mark.usefixtures("cache")
+def test_people_are_told_once_a_day_that_it_opened() -> None:
+    alerts.told.clear()
+    for _ in range(2):
+        note(AWAY, times=5)
+        pass_time()
+        assert not refused()
+        note()
+    alert = AIAlert.objects.get()
+    assert alert.severity == "error"
+    assert alert.title == "m can't be reached"
+    assert URL in alert.description
+    assert alert.metadata == {"base_url": URL, "model": "m"}
 
 
 @pytest.mark.usefixtures("cache")

@@ -178,3 +178,18 @@ def threshold(standing: Standing) -> None:
         description=f"{standing.spent:f} USD in {window.label}.",
         metadata={"limit": str(window.limit)},
     )
+
+
+def breaker_open(name: str, *, base_url: str, model: str, failures: int) -> None:
+    """Tell of a model that is not asked any more, once a day; `name` stands for it and its address."""
+    raise_alert(
+        "breaker",
+        f"breaker:{name}:{period_of('day', timezone.now()).label}",
+        severity=Severity.ERROR,
+        title=f"{model} can't be reached",
+        description=(
+            f"{failures} calls of {model} at {base_url} have failed in a row. While its circuit breaker is "
+            "open it is not asked; other models are, where OPENAI_FALLBACK_MODELS names any."
+        ),
+        metadata={"base_url": base_url, "model": model},
+    )

@@ -25,6 +25,7 @@ from django_chatgpt.exceptions import (
     ProviderRejectedError,
     ProviderUnavailableError,
 )
+from django_chatgpt.services import alerts
 from django_chatgpt.signals import breaker_changed
 from django_chatgpt.storage.primary import primary
 
@@ -162,6 +163,10 @@ def _tell(circuit: Circuit, breaker: Breaker, failures: int) -> None:
         }
         logger.log(level, "breaker of %s at %s: %s", circuit.model, circuit.base_url, state, extra=values)
         breaker_changed.tell(None, using=primary(), **values)
+        if previous == "closed":
+            alerts.breaker_open(
+                circuit.key, base_url=circuit.base_url, model=circuit.model, failures=failures
+            )
 
 
 def _away(error: Exception) -> None:
