@@ -16,7 +16,10 @@ pytest_plugins = ("tests.strictness",)
 @pytest.fixture(autouse=True)
 def fresh_cache() -> None:
     """What a process remembers between requests, as that a model can't be reached, ends with a test."""
+    from django_chatgpt.services import alerts
+
     caches["default"].clear()
+    alerts.told.clear()
 
 
 @pytest.fixture

@@ -30,8 +30,8 @@ class SteppingDown(Adapter):
         return wanted if not reached or wanted in further else reached[-1]
 
     def share_used(self, user: Any) -> Decimal:
-        """The share of this user's budget that is used, from 0, where no budget applies, to 1."""
+        """The share of this user's budget that is spent or reserved: 0 where no budget applies, 1 for all."""
         # Who only names this class in the settings has no models yet.
-        from django_chatgpt.services import reports
+        from django_chatgpt.services import budgets
 
-        return max((reports.share_spent(user, budget) for budget in self.budgets(user)), default=Decimal(0))
+        return budgets.share_used(user)

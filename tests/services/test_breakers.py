@@ -24,7 +24,7 @@ from django_chatgpt.exceptions import (
     TurnInterruptedError,
 )
 from django_chatgpt.models import AIAlert, AIUsage
-from django_chatgpt.services import AIService, alerts, breakers
+from django_chatgpt.services import AIService, breakers
 from django_chatgpt.services.circuits import KEPT_SECONDS, CacheStorage
 from django_chatgpt.signals import breaker_changed
 from django_chatgpt.testing import Failure, FakeOpenAI
@@ -102,7 +102,6 @@ def test_failures_in_a_row_open_it(
 
 @pytest.mark.usefixtures("cache")
 def test_people_are_told_once_a_day_that_it_opened() -> None:
-    alerts.told.clear()
     for _ in range(2):
         note(AWAY, times=5)
         pass_time()

@@ -25,7 +25,6 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from django_chatgpt.models import AIConversation, AITurn, AIUsage
-from django_chatgpt.services import alerts
 from django_chatgpt.services.sweeper import release_dead
 from django_chatgpt.testing import Answer, FakeOpenAI, Request, Usage
 from tests.services.asking import ask
@@ -48,7 +47,6 @@ pytestmark = [pytest.mark.django_db(transaction=True)]
 
 @pytest.fixture(autouse=True)
 def _rules(settings: Settings) -> None:
-    alerts.told.clear()
     for name, value in RULES.items():
         setattr(settings, name, value)
 

@@ -27,6 +27,7 @@ from django_chatgpt.functions.calls import Function
 from django_chatgpt.models import AIAlert, AIBudget, AIConversation, AIMessage, AITurn, AIUsage
 from django_chatgpt.services import AIService, alerts, approvals, chat
 from django_chatgpt.services.budgets import Payer
+from django_chatgpt.services.sweeper import sweep_expired
 from django_chatgpt.storage import budgets as storage
 from django_chatgpt.storage import ledger
 from django_chatgpt.storage.alerts import MOST_OPEN
@@ -47,7 +48,6 @@ ASKED = 8  # what "Hi" is to the model: the word, and seven around it
 
 @pytest.fixture(autouse=True)
 def _money(settings: Settings) -> None:
-    alerts.told.clear()
     settings.OPENAI_PRICES = PRICES
     settings.OPENAI_MAX_TOKENS = 10
     settings.OPENAI_MAX_RETRIES = 0
@@ -142,7 +142,7 @@ class TestReserving:
         user.groups.add(trial, other)
         other_user.groups.add(trial)
         ask(user)
-        with pytest.raises(QuotaExceededError, match="the budget of the group trial"):
+        with pytest.raises(QuotaExceededError, match="the budget of your group for the day"):
             ask(other_user)
         other_user.groups.set([other])
         ask(other_user)
@@ -167,6 +167,19 @@ class TestReserving:
         left = (month.end - timezone.now()).total_seconds()
         assert refused.value.retry_after == pytest.approx(left, abs=60)
         assert refused.value.code == "quota_exceeded"
+
+    @pytest.mark.parametrize(("scope", "whose"), [("site", "the site"), ("group:trial", "your group")])
+    def test_what_others_pay_for_too_is_told_without_figures(
+        self, user: User, settings: Settings, scope: str, whose: str
+    ) -> None:
+        user.groups.add(Group.objects.create(name="trial"))
+        settings.OPENAI_BUDGETS = [budget(17, scope, "month")]
+        with pytest.raises(QuotaExceededError) as refused:
+            ask(user)
+        told = refused.value.public_message
+        assert f"the budget of {whose} for the month. It begins anew at 20" in told
+        assert "USD" not in told
+        assert "trial" not in told
 
     def test_a_question_that_no_period_has_enough_for(self, user: User, settings: Settings) -> None:
         settings.OPENAI_BUDGETS = [budget(10)]
@@ -377,6 +390,70 @@ class TestApprovals:
         assert holds[1] > 0
         assert at_rest()
         assert AITurn.objects.get().status == "completed"
+
+    def go_on(self, user: User, turn: AITurn, approve: bool = True) -> chat.Prepared:
+        prepared = approvals.decide(user, turn.pk, approvals.Decision(approve=approve))
+        assert isinstance(prepared, chat.Prepared)
+        return prepared
+
+    def test_nobody_else_gets_the_money_while_the_function_runs(
+        self, user: User, fake_openai: FakeOpenAI, settings: Settings
+    ) -> None:
+        settings.OPENAI_MAX_TOOL_STEPS = 1
+        settings.OPENAI_BUDGETS = [budget(500)]
+        turn = self.park(user, fake_openai)
+        prepared = self.go_on(user, turn)
+        need = reserved()
+        assert need is not None
+        settings.OPENAI_BUDGETS = [budget(25 + int(need))]
+        with pytest.raises(QuotaExceededError):
+            ask(user)
+        fake_openai.reply("Rome", usage=Usage(30, 2))
+        list(chat.run(prepared))
+        turn.refresh_from_db()
+        assert turn.status == "completed"
+        assert list(AIUsage.objects.order_by("pk").values_list("estimated_cost", flat=True)) == [25, 32]
+        assert at_rest()
+
+    def test_a_call_that_is_declined_is_answered_too(
+        self, user: User, fake_openai: FakeOpenAI, settings: Settings
+    ) -> None:
+        settings.OPENAI_BUDGETS = [budget(10_000)]
+        prepared = self.go_on(user, self.park(user, fake_openai), approve=False)
+        fake_openai.reply("As you like", usage=Usage(30, 3))
+        list(chat.run(prepared))
+        assert AIUsage.objects.count() == 2
+        assert at_rest()
+
+    def test_one_that_is_stopped_before_it_asks_again_costs_nothing_more(
+        self, user: User, fake_openai: FakeOpenAI, settings: Settings
+    ) -> None:
+        settings.OPENAI_BUDGETS = [budget(10_000)]
+        turn = self.park(user, fake_openai)
+        prepared = self.go_on(user, turn)
+        AITurn.objects.update(cancel_requested_at=timezone.now())
+        list(chat.run(prepared))
+        turn.refresh_from_db()
+        assert turn.status == "cancelled"
+        assert AIUsage.objects.aggregate(sum=Sum("estimated_cost"))["sum"] == 25
+        assert at_rest()
+
+    def test_nor_does_one_whose_process_dies_meanwhile(
+        self, user: User, fake_openai: FakeOpenAI, settings: Settings
+    ) -> None:
+        settings.OPENAI_BUDGETS = [budget(10_000)]
+        turn = self.park(user, fake_openai)
+        self.go_on(user, turn)
+        AITurn.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+        assert sweep_expired() == 1
+        last = AIUsage.objects.order_by("pk")[1]
+        assert (last.outcome, last.usage_source, last.estimated_cost, last.total_tokens) == (
+            "interrupted",
+            "estimated",
+            0,
+            0,
+        )
+        assert at_rest()
 
     def test_a_decision_that_can_not_be_paid_for_is_not_taken(
         self, user: User, fake_openai: FakeOpenAI, settings: Settings

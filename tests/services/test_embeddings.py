@@ -377,8 +377,10 @@ def test_a_row_makes_itself_from_text(user: User, fake_openai: FakeOpenAI) -> No
 
 
 def test_the_number_of_queries_does_not_grow_with_the_number_of_texts(
-    service: EmbeddingService, fake_openai: FakeOpenAI
+    service: EmbeddingService, fake_openai: FakeOpenAI, settings: Settings
 ) -> None:
+    settings.OPENAI_PRICES = {SMALL: {"input": "0.02"}}
+
     def queries(texts: list[str]) -> int:
         with CaptureQueriesContext(connection) as seen:
             service.create_embeddings_batch(texts)

@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group, User
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from django_chatgpt.models import AITurn
+from django_chatgpt.models import AITurn, AIUsage
 from django_chatgpt.services import AIService
 from django_chatgpt.strategies import SteppingDown
 from django_chatgpt.testing import FakeOpenAI
@@ -100,6 +100,12 @@ def test_what_was_spent_before_does_not_count(user: User, monkeypatch: pytest.Mo
     assert share_used(user) == Decimal("0.2")
 
 
+def test_what_is_reserved_counts(user: User) -> None:
+    until = timezone.now() + timedelta(minutes=1)
+    rows.usage(user=user, reserved_cost=4, reserved_until=until)
+    assert share_used(user) == Decimal("0.4")
+
+
 def test_nothing_to_spend(user: User, settings: Settings) -> None:
     settings.OPENAI_BUDGETS = [{"scope": "user", "period": "day", "limit": "0"}]
     assert share_used(user) == 1
@@ -113,6 +119,7 @@ def test_groups(user: User, other_user: User, settings: Settings) -> None:
     user.groups.add(trial)
     other_user.groups.add(trial)
     spend(other_user, "0.5")
+    AIUsage.objects.update(budget_groups=f",{trial.pk},")
     spend(None, "7")
     assert share_used(user) == Decimal("0.75")
 

@@ -142,10 +142,14 @@ class Plan:
 
 @dataclass(slots=True)
 class Resumed:
-    """Calls that a person has decided: those to be made now, and the answers to those that are not made."""
+    """Calls that a person has decided: those to be made now, and the answers to those that are not made.
+
+    `announced`: the attempt that follows them is in the ledger already.
+    """
 
     now: list[FunctionCall]
     refused: list[FunctionResult]
+    announced: bool = False
 
 
 #: The events that are to follow what is kept, numbered ahead; the same however often they are asked for.
@@ -191,7 +195,10 @@ class TurnStore(Protocol):
         """Keep an answer that calls functions, and its calls before they are made."""
 
     def save_results(self, results: Sequence[FunctionResult], next_id: UUID) -> bool:
-        """Keep what the calls returned; announce the next attempt. False: somebody asked to stop."""
+        """Keep what the calls returned; announce the next attempt. False: somebody asked to stop.
+
+        That of a turn which has rested may have been announced before.
+        """
 
     def park(self, results: Sequence[FunctionResult], closing: Closing) -> Settled:
         """Keep what some calls returned; the turn rests until a person has decided the others.

@@ -80,7 +80,7 @@ class _Run:
         self.request = spec.request
         self.transcript = Transcript(spec.request.messages, spec.window)
         self.attempt: Attempt | None = None
-        self.announced = spec.resumed is None
+        self.announced = spec.resumed is None or spec.resumed.announced
         self.stream_open = False
         self.unheard: Refused = "question" if spec.resumed is None else "results"
         self.judge: Judge | None = None
@@ -356,7 +356,7 @@ def _make_calls(
 
 
 def _save_results(run: _Run, results: Sequence[FunctionResult]) -> _Steps:
-    next_id = uuid7()
+    next_id = run.next_attempt_id if run.announced else uuid7()
     go_on = yield Db(partial(run.spec.store.save_results, results, next_id))
     if not go_on:
         raise Stopped("cancelled")

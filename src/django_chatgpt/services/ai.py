@@ -35,7 +35,7 @@ from django_chatgpt.services import (
     sources,
     tokens,
 )
-from django_chatgpt.services.budgets import Purse
+from django_chatgpt.services.budgets import Payer, Purse
 from django_chatgpt.services.forms import Form, Model, Reading
 from django_chatgpt.services.results import Fold, Snapshot, fold
 from django_chatgpt.services.turns import TurnLog
@@ -280,7 +280,9 @@ class AIService:
             model=access.choose_model(self.user, None, self.configuration),
             messages=access.redacted([{"role": "user", "content": text}]),
         )
-        return moderation.judge_question(request, moderation.screen_for(request), self._user_id)
+        return moderation.judge_question(
+            request, moderation.screen_for(request), self._user_id, Payer.of(self.user)
+        )
 
     def _completion(
         self,

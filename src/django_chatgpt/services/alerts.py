@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -85,10 +86,10 @@ def raise_alert(
             added = storage.add(alert)
             if added:
                 _tell(kind, alert)
+            _remember(key)
     except Exception as error:
         logger.error("The alert %s can't be raised: %s", key, type(error).__name__)
         return False
-    told.add(key)
     return added
 
 
@@ -110,6 +111,11 @@ def _tell(kind: str, alert: AIAlert) -> None:
         )
 
 
+def _remember(key: str) -> None:
+    """Not before it is committed: a transaction that is taken back takes the alert with it."""
+    transaction.on_commit(partial(told.add, key), using=primary())
+
+
 def _mail(alert: AIAlert, recipients: list[str]) -> None:
     send_mail(alert.title, alert.description, None, recipients)
 
@@ -122,7 +128,7 @@ def unknown_price(model: str) -> None:
         return
     try:
         if storage.is_open(prefix):
-            told.add(key)
+            _remember(key)
             return
     except Exception as error:
         logger.error("Alerts can't be read: %s", type(error).__name__)
@@ -150,7 +156,9 @@ def budget(standing: Standing, *, refused: bool = False) -> None:
     if reached is None:
         return
     owner = {"user": f"user {window.owner}", "group": f"the group {window.name}"}.get(window.kind, "the site")
-    what = "is used up" if reached == WARN_AT[0] else f"is used by {reached} %"
+    what = "is used up" if spent >= window.limit else f"is used by {reached} %"
+    if refused and spent < window.limit:
+        what = "has too little left for a question"
     raise_alert(
         "budget",
         f"budget:{window.key}:{reached}",

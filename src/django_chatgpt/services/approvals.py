@@ -172,13 +172,22 @@ def _prepare(turn: AITurn, box: FunctionBox, rules: chat.Rules) -> chat.Prepared
     first_step = (
         AIMessage.objects.using(primary.primary()).filter(turn=turn, role=AIMessage.Role.ASSISTANT).count()
     )
-    # It rested without a reservation and takes a new one when it asks the model again; that there is enough
-    # for that is seen before any call is made.
+    attempt_id, spoken = uuid7(), 0
+    # It rested without a reservation. The next attempt is announced before the calls are made, so that what
+    # they do is not in vain for want of money.
     purse = Purse.for_turn(turn.user, request, box.schemas, max(rules.max_steps - first_step, 0))
-    spoken = 0
+    hold = None
     if purse is not None:
         spoken = history.used + purse.overhead
-        purse.check(spoken, request.model)
+        hold = purse.first(spoken, request.model)
+        ledger.announce(
+            attempt_id,
+            user_id=turn.user_id,
+            conversation_id=turn.conversation_id,
+            turn_id=turn.pk,
+            model=request.model,
+            hold=hold,
+        )
     return chat.prepare(
         replace(request, messages=(*system, *history.messages)),
         box,
@@ -187,7 +196,7 @@ def _prepare(turn: AITurn, box: FunctionBox, rules: chat.Rules) -> chat.Prepared
         conversation_id=turn.conversation_id,
         user_id=turn.user_id,
         next_sequence=history.last + 1,
-        attempt_id=uuid7(),
+        attempt_id=attempt_id,
         window=replace(window, used=history.used),
         usage=usage,
         cost=cost,
@@ -196,10 +205,12 @@ def _prepare(turn: AITurn, box: FunctionBox, rules: chat.Rules) -> chat.Prepared
         resumed=Resumed(
             now=[_as_call(each) for each in agreed],
             refused=[_refusal(each) for each in unanswered if each.status != Status.RUNNING],
+            announced=hold is not None,
         ),
         screen=moderation.screen_for(request),
         given=given,
         purse=purse,
+        hold=hold,
         spoken=spoken,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 from django_chatgpt.core.ids import uuid7
@@ -12,7 +13,7 @@ from django_chatgpt.core.reply import MAX_NAME, MAX_TOKENS
 from django_chatgpt.core.request import EmbeddingRequest, Embeddings
 from django_chatgpt.exceptions import AIServiceError
 from django_chatgpt.models import AIUsage
-from django_chatgpt.services import billing, observed, prices
+from django_chatgpt.services import billing, budgets, observed, prices
 from django_chatgpt.services.batches import Job, Part
 from django_chatgpt.storage import ledger
 from django_chatgpt.storage.ledger import Bill
@@ -26,6 +27,7 @@ class Attempt:
     part: Part
     id: UUID = field(default_factory=uuid7)
     started: float = field(default_factory=time.monotonic)
+    bill: Bill | None = None
 
     @property
     def request(self) -> EmbeddingRequest:
@@ -38,12 +40,17 @@ class Attempt:
         )
 
     def announce(self) -> None:
-        """Write that it is about to be made."""
-        ledger.announce(
+        """Write that it is about to be made, and reserve what it costs. Raises QuotaExceededError."""
+        announced = partial(
+            ledger.announce,
             self.id,
             user_id=self.job.user_id,
             model=storable(self.job.model, MAX_NAME),
             kind=AIUsage.Kind.EMBEDDING,
+        )
+        purse = self.job.purse
+        budgets.announce(
+            None if purse is None else partial(purse.first, self.part.tokens, self.job.model), announced
         )
 
     def settle(
@@ -59,7 +66,7 @@ class Attempt:
             at=billing.moment(self.started),
         )
         refused = error is not None and source == "provider"
-        bill = Bill(
+        self.bill = bill = Bill(
             outcome=outcome,
             usage=usage,
             usage_source=source,
@@ -83,6 +90,11 @@ class Attempt:
             started=self.started,
             user_id=self.job.user_id,
         )
+
+    def tell(self) -> None:
+        """Tell the site what it should know, once the settling is committed."""
+        if self.bill is not None:
+            budgets.settled(self.job.model, self.bill, self.job.purse)
 
     def _usage(self, answer: Embeddings | None, error: AIServiceError | None) -> tuple[TokenUsage, str]:
         counted = answer.usage if answer else None

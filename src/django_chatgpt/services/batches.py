@@ -14,6 +14,7 @@ from django_chatgpt.models import EmbeddingVector
 from django_chatgpt.models.embedding import content_hash_of
 from django_chatgpt.models.owner import owner_key_of
 from django_chatgpt.services import tokens
+from django_chatgpt.services.budgets import Purse
 
 MAX_INPUTS: Final = 2048
 MAX_TOKENS: Final = 8192
@@ -34,6 +35,7 @@ class Job:
 
     `metadata` is None, one mapping for all texts or one for each. `window` is what the model takes of a
     single text, in tokens. `redact` makes of a text what the provider may read; it is stored as it was.
+    `purse` is what its requests are paid from, where there are budgets.
     """
 
     texts: Sequence[str] = field(repr=False)
@@ -48,6 +50,7 @@ class Job:
     timeout: float
     vectors: bool = True
     redact: Callable[[str], str] | None = None
+    purse: Purse | None = None
 
     @property
     def owner_key(self) -> str:

@@ -20,8 +20,10 @@ from pydantic_core import to_json
 from django_chatgpt.adapter import get_adapter
 from django_chatgpt.conf import Budget, conf
 from django_chatgpt.core.limits import context_window
-from django_chatgpt.core.messages import Message, TokenUsage
+from django_chatgpt.core.messages import TokenUsage
 from django_chatgpt.core.request import Endpoint, ModelRequest
+from django_chatgpt.core.screening import TOPIC_TOKENS, topic_request
+from django_chatgpt.core.spec import Screen
 from django_chatgpt.exceptions import InvalidRequestError, NotConfiguredError, QuotaExceededError
 from django_chatgpt.models import AIUsage
 from django_chatgpt.services import alerts, prices, tokens
@@ -47,19 +49,20 @@ class BudgetExceededError(QuotaExceededError):
     def __init__(self, standing: Standing, amount: Decimal) -> None:
         self.standing = standing
         window = standing.window
-        whose = {"user": "your budget", "group": f"the budget of the group {window.name}"}.get(
-            window.kind, "the budget of the site"
-        )
         reset = local(window.end)
         left = max(1.0, (window.end - timezone.now()).total_seconds())
-        if amount > window.limit:
-            text = f"This may cost {_usd(amount)}, more than {whose} allows, {_usd(window.limit)}"
+        if window.kind != "user":
+            # The figures of what others pay for too are the site's own business.
+            whose = "your group" if window.kind == "group" else "the site"
+            text = f"This may cost more than what is left of the budget of {whose} for the {window.period}"
+        elif amount > window.limit:
+            text = f"This may cost {_usd(amount)}, more than your budget allows, {_usd(window.limit)}"
+            text += f" a {window.period}"
         else:
-            text = f"This may cost more than what is left of {whose}, {_usd(window.limit)}"
+            text = "This may cost more than what is left of your budget, "
+            text += f"{_usd(window.limit)} a {window.period}"
         zone = f" {reset:%Z}" if reset.tzinfo else ""
-        super().__init__(
-            f"{text} a {window.period}. It begins anew at {reset:%Y-%m-%d %H:%M}{zone}.", retry_after=left
-        )
+        super().__init__(f"{text}. It begins anew at {reset:%Y-%m-%d %H:%M}{zone}.", retry_after=left)
 
 
 def _usd(amount: Decimal) -> str:
@@ -130,6 +133,8 @@ class Purse:
 
     `steps` is how many answers of the model it may still take; `overhead` the tokens of what is offered to
     the model besides the messages. `max_output_tokens` None: as many as the model's window has room for.
+    `judge` is there if a model, with so many tokens to tell it what about, is asked first what it thinks of
+    the question.
     """
 
     payer: Payer
@@ -137,10 +142,16 @@ class Purse:
     max_output_tokens: int | None
     steps: int = 1
     overhead: int = 0
+    judge: tuple[str, int] | None = None
 
     @classmethod
     def for_turn(
-        cls, user: Any, request: ModelRequest, tools: Sequence[dict[str, Any]], steps: int
+        cls,
+        user: Any,
+        request: ModelRequest,
+        tools: Sequence[dict[str, Any]],
+        steps: int,
+        screen: Screen | None = None,
     ) -> Purse | None:
         """The purse of a turn that may call `tools` in `steps` steps; None where there are no budgets."""
         payer = Payer.of(user)
@@ -153,6 +164,7 @@ class Purse:
             request.max_output_tokens,
             steps + 1 if tools else 1,
             tokens.PER_REQUEST + tokens.count_schemas(offered),
+            None if screen is None or not screen.topics else _judge(request, screen),
         )
 
     @classmethod
@@ -173,17 +185,28 @@ class Purse:
             tokens.PER_REQUEST + tokens.count_known(schemas),
         )
 
-    def prompt_tokens(self, messages: Sequence[Message], model: str) -> int:
+    @classmethod
+    def for_request(cls, payer: Payer | None, request: ModelRequest) -> Purse | None:
+        """The purse of one request that belongs to no turn; None where there are no budgets."""
+        if payer is None:
+            return None
+        offered = [request.response_schema] if request.response_schema else []
+        overhead = tokens.PER_REQUEST + tokens.count_schemas(offered)
+        return cls(payer, request.endpoint.base_url, request.max_output_tokens, overhead=overhead)
+
+    def prompt_tokens(self, messages: Sequence[Any], model: str) -> int:
         """What a request with these messages takes in."""
-        return sum(tokens.count_message(message, model) for message in messages) + self.overhead
+        lines: list[Any] = [{"content": "", **message} for message in messages]
+        return sum(tokens.count_message(line, model) for line in lines) + self.overhead
 
     def worst(self, prompt_tokens: int, model: str) -> Decimal:
         """What one answer can cost at most, in USD. Raises InvalidRequestError where the price is not known.
 
         A budget that lets through what nobody knows the price of is none.
         """
-        room = context_window(model, conf.context_window) - prompt_tokens
-        output = self.max_output_tokens or max(room, 1)
+        output = self.max_output_tokens
+        if output is None:
+            output = max(context_window(model, conf.context_window) - prompt_tokens, 1)
         usage = TokenUsage(
             prompt_tokens=prompt_tokens, completion_tokens=output, total_tokens=prompt_tokens + output
         )
@@ -198,7 +221,12 @@ class Purse:
 
     def first(self, prompt_tokens: int, model: str) -> Hold:
         """Reserve all steps. Raises QuotaExceededError."""
-        return self._reserve(self.worst(prompt_tokens, model) * self.steps)
+        amount = self.worst(prompt_tokens, model) * self.steps
+        if self.judge is not None:
+            judge, told = self.judge
+            # Of what was said it is shown the question and no more than the model itself.
+            amount += replace(self, max_output_tokens=TOPIC_TOKENS).worst(prompt_tokens + told, judge)
+        return self._reserve(amount)
 
     def next(self, hold: Hold | None, prompt_tokens: int, model: str) -> Hold:
         """Carry on with what is left of `hold`, or reserve anew where that is not enough for one answer.
@@ -213,12 +241,6 @@ class Purse:
         if windows == hold.windows and need <= hold.cost:
             return replace(hold, at=max(now, hold.at), until=now + HOLD_LEASE)
         return self._reserve(need)
-
-    def check(self, prompt_tokens: int, model: str) -> None:
-        """Raise QuotaExceededError if one more answer can't be paid for; reserves nothing."""
-        amount = self.worst(prompt_tokens, model)
-        windows = self.payer.windows(timezone.now())
-        _require(storage.read(windows), amount)
 
     def _reserve(self, amount: Decimal) -> Hold:
         now = timezone.now()
@@ -248,6 +270,13 @@ class UnknownPriceError(InvalidRequestError):
         )
 
 
+def _judge(request: ModelRequest, screen: Screen) -> tuple[str, int]:
+    asked = topic_request(screen, replace(request, messages=({"role": "user", "content": ""},)))
+    told = sum(tokens.count_message(line, asked.model) for line in asked.messages)
+    schemas = [asked.response_schema] if asked.response_schema else []
+    return asked.model, told + tokens.PER_REQUEST + tokens.count_schemas(schemas)
+
+
 def _require(standings: Sequence[Standing], amount: Decimal) -> None:
     """Raise for the window that begins anew last of those that have too little left."""
     short = [each for each in standings if each.used + amount > each.window.limit]
@@ -255,21 +284,26 @@ def _require(standings: Sequence[Standing], amount: Decimal) -> None:
         raise BudgetExceededError(max(short, key=lambda each: each.window.end), amount)
 
 
-def announce(
-    purse: Purse | None, messages: Sequence[Mapping[str, Any]], model: str, announced: Callable[..., None]
-) -> None:
-    """Announce a call outside any turn by `announced`, which takes the `hold` that is reserved for it."""
-    if purse is None:
+def share_used(user: Any) -> Decimal:
+    """How much of a budget is spent or reserved, 1 being all of it, of the one that has least left."""
+    payer = Payer.of(user)
+    windows = [] if payer is None else payer.windows(timezone.now())
+    standings = storage.read(windows) if windows else []
+    shares = [each.used / each.window.limit if each.window.limit else Decimal(1) for each in standings]
+    return max(shares, default=NOTHING)
+
+
+def announce(reserve: Callable[[], Hold] | None, announced: Callable[..., None]) -> None:
+    """Announce a call outside any turn by `announced`, which takes the `hold` that `reserve` answers."""
+    if reserve is None:
         announced()
         return
-    lines: list[Any] = [{"content": "", **message} for message in messages]
-    prompt_tokens = purse.prompt_tokens(lines, model)
 
-    def reserve() -> None:
+    def write() -> None:
         with atomic():
-            announced(hold=purse.first(prompt_tokens, model))
+            announced(hold=reserve())
 
-    guarded(lambda: retried(reserve))
+    guarded(lambda: retried(write))
 
 
 def guarded(work: Callable[[], Answer]) -> Answer:

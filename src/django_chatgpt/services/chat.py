@@ -165,7 +165,7 @@ def begin(ask: Ask) -> Prepared | AITurn:
         refusal=refusal,
         refused_by=forbidden or "",
     )
-    purse = None if refusal else Purse.for_turn(ask.user, request, box.schemas, rules.max_steps)
+    purse = None if refusal else Purse.for_turn(ask.user, request, box.schemas, rules.max_steps, screen)
     if purse is None:
         opened = storage.open_turn(question, request.model, sweep)
     else:

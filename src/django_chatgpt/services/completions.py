@@ -61,7 +61,9 @@ class Completion:
                 if line["role"] in ("user", "assistant") and line.get("content")
             ]
             request = ModelRequest(self.endpoint, str(self.body["model"]), said)
-            yield from moderation.judge_question(request, self.screen, self.user_id)
+            yield from moderation.judge_question(
+                request, self.screen, self.user_id, None if self.purse is None else self.purse.payer
+            )
 
     def chain(self) -> tuple[list[str], Chain]:
         """The models to ask, and what says when to ask which."""
@@ -94,7 +96,11 @@ class _Try:
             user_id=self.completion.user_id,
             model=storable(self.asked, MAX_NAME),
         )
-        budgets.announce(self.completion.purse, self.completion.body["messages"], self.asked, announced)
+        purse, messages = self.completion.purse, self.completion.body["messages"]
+        reserve = None
+        if purse is not None:
+            reserve = partial(purse.first, purse.prompt_tokens(messages, self.asked), self.asked)
+        budgets.announce(reserve, announced)
         self.refusal = breakers.refusal(self.completion.endpoint.base_url, self.asked)
 
     def admitted(self) -> None:

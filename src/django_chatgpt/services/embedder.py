@@ -130,15 +130,21 @@ class _Run:
         if self.claimed:
             claims.renew(self.id, self.lease)
         self._claim([item for part in parts for item in part.items])
-        attempts = []
-        for part in parts:
+        self.open = []
+        while parts:
+            part = parts.pop(0)
             part.items = [item for item in part.items if item.content_hash in self.claimed]
             if part.items:
-                attempts.append(Attempt(self.job, part))
-        for attempt in attempts:
-            attempt.announce()
-        self.open = attempts
-        return attempts
+                attempt = Attempt(self.job, part)
+                try:
+                    attempt.announce()
+                except AIServiceError as error:
+                    # It can't be paid for. Those that can be are made.
+                    self._push(parts)
+                    self._give_up(part, error)
+                    break
+                self.open.append(attempt)
+        return self.open
 
     def _claim(self, items: Sequence[Item]) -> None:
         """Make the texts ours, but for those that are somebody else's, or stored by now."""
@@ -167,6 +173,8 @@ class _Run:
                 raise
             stored = retried(partial(self._keep, attempts, answers, store=False))
         self.open = []
+        for attempt in attempts:
+            attempt.tell()
         self.rows.update(stored)
         delays = [0.0]
         for attempt, answer in zip(attempts, answers, strict=True):
@@ -268,6 +276,7 @@ class _Run:
         """Let go of everything: somebody stopped the run, or something unforeseen did."""
         for attempt in self.open:
             attempt.settle(why)
+            attempt.tell()
         claims.release(self.id)
 
     def result(self) -> EmbeddingBatch:

@@ -36,6 +36,7 @@ from django_chatgpt.services.batches import (
     measure,
     window_of,
 )
+from django_chatgpt.services.budgets import Payer, Purse
 from django_chatgpt.services.chat import is_text
 from django_chatgpt.storage import embeddings as storage
 from django_chatgpt.storage.vectors import Scope, get_backend
@@ -195,11 +196,13 @@ class EmbeddingService:
             raise InvalidRequestError(fields={"chunk": "can't be had together with truncate."})
         if not admitted:
             rates.admit(self.user)
+        endpoint = access.embedding_endpoint_of(self.user)
+        payer = Payer.of(self.user)
         too_long: TooLong = "truncate" if truncate else "chunk" if chunk else "error"
         return Job(
             texts=list(texts),
             user_id=None if self.user is None else self.user.pk,
-            endpoint=access.embedding_endpoint_of(self.user),
+            endpoint=endpoint,
             model=model,
             dimensions=dimensions,
             metadata=metadata,
@@ -209,6 +212,7 @@ class EmbeddingService:
             timeout=float(conf.timeout),
             vectors=vectors,
             redact=get_adapter().redactor,
+            purse=None if payer is None else Purse(payer, endpoint.base_url, max_output_tokens=0),
         )
 
 
@@ -254,19 +258,24 @@ def _query_vector(job: Job) -> Generator[Effect, Any, NDArray[float32]]:
         try:
             (answer,) = yield Embed([attempt.request])
         except Stopped as stop:
-            yield Db(partial(attempt.settle, stop.why))
+            yield Db(partial(_settle, attempt, stop.why))
             raise
         if isinstance(answer, Embeddings):
             vector: NDArray[float32] = answer.vectors[0]
-            yield Db(partial(attempt.settle, "completed", answer=answer))
+            yield Db(partial(_settle, attempt, "completed", answer=answer))
             yield Db(partial(queries.keep, queries.key(job, item), vector))
             return vector
-        yield Db(partial(attempt.settle, "failed", error=answer))
+        yield Db(partial(_settle, attempt, "failed", error=answer))
         delay = retry_delay(answer, tried, job.max_retries, job.timeout)
         if delay is None:
             raise answer
         yield Wait(delay)
     raise AssertionError("count() has no end")
+
+
+def _settle(attempt: Attempt, outcome: str, **came: Any) -> None:
+    attempt.settle(outcome, **came)
+    attempt.tell()
 
 
 def _only(batch: EmbeddingBatch) -> EmbeddingVector:

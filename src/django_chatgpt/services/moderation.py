@@ -18,7 +18,8 @@ from django_chatgpt.core.screening import Judge, topic_request
 from django_chatgpt.core.spec import Attempt, Judgement, Screen
 from django_chatgpt.exceptions import AIServiceError
 from django_chatgpt.models import AIUsage
-from django_chatgpt.services import billing, observed, prices
+from django_chatgpt.services import billing, budgets, observed, prices
+from django_chatgpt.services.budgets import Payer, Purse
 from django_chatgpt.storage import ledger, primary
 
 MAX_SECONDS = 10.0
@@ -88,16 +89,19 @@ def judged(
 
 
 def judge_question(
-    request: ModelRequest, screen: Screen | None, user_id: Any
+    request: ModelRequest, screen: Screen | None, user_id: Any, payer: Payer | None
 ) -> Generator[Effect, Any, None]:
-    """Steps that have the user's texts in `request` judged, outside any turn. Raises ContentFilterError."""
+    """Steps that have the user's texts in `request` judged, outside any turn. Raises ContentFilterError.
+
+    What the model is asked for that is paid by `payer`; the moderation is free.
+    """
     texts = [line["content"] for line in request.messages if line["role"] == "user"]
     if screen is None or not texts:
         return
     yield from judged(lambda judge: judge.question("\n\n".join(texts)), screen, user_id)
     if screen.topics:
         asked = topic_request(screen, request)
-        yield from judged(lambda judge: _judge_topic(judge, asked, user_id), screen, user_id)
+        yield from judged(lambda judge: _judge_topic(judge, asked, user_id, payer), screen, user_id)
 
 
 def judge_answer(text: str, screen: Screen | None, user_id: Any) -> Generator[Effect, Any, None]:
@@ -106,17 +110,25 @@ def judge_answer(text: str, screen: Screen | None, user_id: Any) -> Generator[Ef
         yield from judged(lambda judge: judge.check(text, "answer"), screen, user_id)
 
 
-def _judge_topic(judge: Judge, request: ModelRequest, user_id: Any) -> Generator[Effect, Any, None]:
+def _judge_topic(
+    judge: Judge, request: ModelRequest, user_id: Any, payer: Payer | None
+) -> Generator[Effect, Any, None]:
     attempt_id = uuid7()
     attempt = Attempt(attempt_id, request, time.monotonic(), Reply(attempt_id.hex[-12:]))
-    yield Db(partial(ledger.announce, attempt_id, user_id=user_id, model=request.model))
+    purse = Purse.for_request(payer, request)
+    announced = partial(ledger.announce, attempt_id, user_id=user_id, model=request.model)
+    reserve = None
+    if purse is not None:
+        prompt_tokens = purse.prompt_tokens(request.messages, request.model)
+        reserve = partial(purse.first, prompt_tokens, request.model)
+    yield Db(partial(budgets.announce, reserve, announced))
     outcome: Exception | None = None
     try:
         yield from judge.topic(attempt)
     except (AIServiceError, Stopped) as error:
         outcome = error
     attempt.ended = attempt.ended or time.monotonic()
-    yield Db(partial(_settle, attempt, user_id))
+    yield Db(partial(_settle, attempt, user_id, purse))
     if outcome is not None:
         raise outcome
 
@@ -127,7 +139,7 @@ def _record(rows: Sequence[AIUsage], base_url: str | None) -> None:
         observed.recorded(rows, base_url)
 
 
-def _settle(attempt: Attempt, user_id: Any) -> None:
+def _settle(attempt: Attempt, user_id: Any, purse: Purse | None) -> None:
     request, bill = attempt.request, billing.bill(attempt)
     ledger.settle(attempt.id, bill)
     observed.settled(
@@ -138,6 +150,7 @@ def _settle(attempt: Attempt, user_id: Any) -> None:
         started=attempt.started,
         user_id=user_id,
     )
+    budgets.settled(request.model, bill, purse)
 
 
 def _request_id(judgement: Judgement) -> str:

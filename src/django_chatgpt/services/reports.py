@@ -3,7 +3,6 @@
 of_user(pk), of_site()     the rows that count
 usage(rows, days)          totals, by model, by day
 by_day_and_model(rows, days)
-share_spent(user, budget)  how low a budget is
 
 Days are the site's (TIME_ZONE). An attempt that is still being made is in none of these.
 """
@@ -12,12 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.db.models import (
     Case,
     Count,
@@ -36,9 +34,9 @@ from django.db.models import (
 from django.db.models.functions import TruncDate
 from django.utils import timezone
 
-from django_chatgpt.conf import Budget
 from django_chatgpt.models import AIUsage
 from django_chatgpt.models.fields import MONEY_PLACES
+from django_chatgpt.services.periods import local, midnight
 
 MAX_DAYS = 366
 NOTHING = Decimal(0)
@@ -87,29 +85,6 @@ def of_site() -> QuerySet[AIUsage]:
 def of_user(user_id: Any) -> QuerySet[AIUsage]:
     """What one user has used."""
     return of_site().filter(user_id=user_id)
-
-
-def share_spent(user: Any, budget: Budget) -> Decimal:
-    """How much of a budget is spent in its present period, 1 being all of it; 0 if it is not this user's.
-
-    `user` is None for the site itself. Costs that nobody knows are not in it.
-    """
-    if budget.group is not None:
-        if user is None or not user.groups.filter(name=budget.group).exists():
-            return NOTHING
-        members = get_user_model()._default_manager.filter(groups__name=budget.group)
-        rows = of_site().filter(user_id__in=members.values("pk"))
-    elif budget.scope == "site":
-        rows = of_site()
-    elif user is None:
-        return NOTHING
-    else:
-        rows = of_user(user.pk)
-    if not budget.limit:
-        return Decimal(1)
-    days = 1 if budget.period == "day" else _Span.of_last(1).last.day
-    spent = _Span.of_last(days).within(rows).aggregate(spent=Sum("estimated_cost"))["spent"]
-    return (spent or NOTHING) / budget.limit
 
 
 def usage(rows: QuerySet[AIUsage], days: int) -> Usage:
@@ -161,7 +136,7 @@ class _Span:
     def of_last(cls, days: int) -> _Span:
         now = timezone.now()
         zone = timezone.get_default_timezone() if timezone.is_aware(now) else None
-        today = now.date() if zone is None else now.astimezone(zone).date()
+        today = local(now).date()
         return cls(today - timedelta(days=days - 1), today, zone)
 
     @property
@@ -169,8 +144,8 @@ class _Span:
         return [self.first + timedelta(days=number) for number in range((self.last - self.first).days + 1)]
 
     def within(self, rows: QuerySet[AIUsage]) -> QuerySet[AIUsage]:
-        end = self._midnight(self.last + timedelta(days=1))
-        return rows.filter(timestamp__gte=self._midnight(self.first), timestamp__lt=end)
+        end = midnight(self.last + timedelta(days=1))
+        return rows.filter(timestamp__gte=midnight(self.first), timestamp__lt=end)
 
     @property
     def day(self) -> Expression:
@@ -185,15 +160,10 @@ class _Span:
         cases = [When(timestamp__lt=until, then=_date_ahead(each)) for until, each in before]
         return Case(*cases, default=_date_ahead(offset), output_field=DateField())
 
-    def _midnight(self, day: date) -> datetime:
-        start = datetime.combine(day, time.min, self.zone)
-        # In UTC a midnight that the clocks skip is the moment they do, and of two the first.
-        return start if self.zone is None else start.astimezone(UTC)
-
     def _offsets(self) -> list[tuple[datetime, timedelta]]:
         """What the clocks are ahead of UTC, and until when: one entry for each time between two changes."""
         found = []
-        bounds = [self._midnight(day) for day in (*self.days, self.last + timedelta(days=1))]
+        bounds = [midnight(day) for day in (*self.days, self.last + timedelta(days=1))]
         for start, end in pairwise(bounds):
             if self._offset(start) != self._offset(end):
                 found.append((self._change(start, end), self._offset(start)))

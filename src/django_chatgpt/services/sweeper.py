@@ -10,8 +10,8 @@ from uuid import UUID
 from django.utils import timezone
 
 from django_chatgpt.conf import conf
-from django_chatgpt.core.messages import Message
-from django_chatgpt.models import AIMessage, AITurn, AIUsage
+from django_chatgpt.core.messages import Message, TokenUsage
+from django_chatgpt.models import AIFunctionCall, AIMessage, AITurn, AIUsage
 from django_chatgpt.services import billing, closing, context, observed, prices, tokens
 from django_chatgpt.services.periods import aware
 from django_chatgpt.storage import budgets, calls, claims, ledger
@@ -32,7 +32,9 @@ def sweep(turn: AITurn) -> bool:
     model = str(turn.options.get("model") or conf.default_model)
     history = load_history(turn.conversation_id, context.whole_window(model), in_turn=True)
     attempts = ledger.open_attempts(turn.pk)
-    bills = [(attempt, _bill(turn, attempt, history.messages)) for attempt in attempts]
+    # One that is announced while functions run has not been made.
+    made = not (attempts and calls.of_turn(turn.pk, AIFunctionCall.Status.RUNNING).exists())
+    bills = [(attempt, _bill(turn, attempt, history.messages if made else None)) for attempt in attempts]
     text = turn.partial_text
     token_count = tokens.count_text(text, tokens.ANY_MODEL)
     with atomic():
@@ -75,7 +77,16 @@ def sweep(turn: AITurn) -> bool:
     return True
 
 
-def _bill(turn: AITurn, attempt: AIUsage, history: Sequence[Message]) -> Bill:
+def _bill(turn: AITurn, attempt: AIUsage, history: Sequence[Message] | None) -> Bill:
+    """What an open attempt took, by estimate; `history` is what was sent, None if nothing was."""
+    if history is None:
+        return Bill(
+            outcome=AIUsage.Outcome.INTERRUPTED,
+            usage=TokenUsage(),
+            usage_source=AIUsage.Source.ESTIMATED,
+            cost=billing.FREE,
+            error_code="interrupted",
+        )
     usage = billing.estimate(history, turn.partial_text, (), attempt.model)
     base_url = str(turn.options.get("base_url", "")) or None
     price = prices.price(attempt.model, usage, base_url=base_url, at=aware(attempt.timestamp))

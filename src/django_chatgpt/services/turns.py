@@ -206,13 +206,15 @@ class TurnLog:
             with self._writing():
                 go_on = self._renew()
                 said = self._add_results(results)
-                self._release()
                 if not go_on:
-                    return False, None
+                    return False, self._hold
+                self._release()
                 return True, self._announce(next_id, self._model, self._hold, self._spoken + said)
 
         go_on, hold = budgets.guarded(write)
-        self._hold, self._holder = hold, next_id
+        self._hold = hold
+        if go_on:
+            self._holder = next_id
         self._open_calls = set()
         self.refusal = breakers.refusal(self._base_url, self._model) if go_on else None
         return go_on
@@ -332,6 +334,9 @@ class TurnLog:
     def _announce(self, attempt_id: UUID, model: str, left: Hold | None, prompt_tokens: int) -> Hold | None:
         """Announce the next attempt, with what is left of the reservation or, if need be, a new one."""
         hold = None if self._purse is None else self._purse.next(left, prompt_tokens, model)
+        if hold is not None and attempt_id == self._holder:
+            ledger.hold(attempt_id, hold)
+            return hold
         ledger.announce(
             attempt_id,
             user_id=self._user_id,

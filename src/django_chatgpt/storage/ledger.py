@@ -75,6 +75,17 @@ def announce(
     insert(row)
 
 
+def hold(attempt_id: UUID, hold: Hold) -> None:
+    """Have an attempt that is announced already hold that."""
+    values = {
+        "reserved_cost": hold.cost,
+        "reserved_until": hold.until,
+        "timestamp": hold.at,
+        "budget_groups": hold.groups,
+    }
+    update(AIUsage, {"pk": attempt_id, "outcome": AIUsage.Outcome.RUNNING}, values)
+
+
 def note_cached(*, user_id: Any, model: str, latency_ms: int) -> None:
     """Write that an answer came from the cache: nobody was called, and it cost nothing."""
     insert(
