@@ -138,7 +138,7 @@ class TestReserving:
 
     def test_a_group_shares_one(self, user: User, other_user: User, settings: Settings) -> None:
         settings.OPENAI_BUDGETS = [budget(ASKED + 10, "group:trial")]
-        trial, other = Group.objects.create(name="trial"), Group.objects.create(name="Trial")
+        trial, other = Group.objects.create(name="trial"), Group.objects.create(name="trials")
         user.groups.add(trial, other)
         other_user.groups.add(trial)
         ask(user)
@@ -155,6 +155,12 @@ class TestReserving:
         other_user.groups.set([trial])
         with pytest.raises(QuotaExceededError):
             ask(other_user)
+
+    def test_a_group_is_called_exactly_so(self, user: User, settings: Settings) -> None:
+        settings.OPENAI_BUDGETS = [budget(1, "group:trial")]
+        user.groups.add(Group.objects.create(name="Trial"))
+        ask(user)
+        assert AIUsage.objects.get().budget_groups == ""
 
     def test_the_last_reset_of_several_is_told(self, user: User, settings: Settings) -> None:
         settings.OPENAI_BUDGETS = [budget(18), budget(20, period="month"), budget(50, "site")]
