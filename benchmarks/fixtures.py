@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
+from uuid import uuid4
 
 import benchmarks.site  # noqa: F401 - configures Django, which the imports below need
 
@@ -23,21 +25,25 @@ def main() -> None:
     session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
     session.create()
-    conversations = {}
-    for size in map(int, sys.argv[1:]):
-        conversation = AIConversation.objects.create(user=user, title=str(size))
-        AIMessage.objects.bulk_create(
-            AIMessage(
-                conversation=conversation,
-                sequence=number + 1,
-                role=("user", "assistant")[number % 2],
-                content="A line of a conversation, about as long as people write them when they chat.",
-                token_count=16,
-            )
-            for number in range(size)
-        )
-        conversations[size] = str(conversation.pk)
+    conversations = {size: str(talk(size, user).pk) for size in map(int, sys.argv[1:])}
     print(json.dumps({"session": session.session_key, "csrf": "a" * 32, "conversations": conversations}))
+
+
+def talk(size: int, user: Any = None) -> AIConversation:
+    """A conversation of so many messages, by default of a new user."""
+    owner = user or get_user_model().objects.create(username=uuid4().hex)
+    conversation = AIConversation.objects.create(user=owner, title=str(size))
+    AIMessage.objects.bulk_create(
+        AIMessage(
+            conversation=conversation,
+            sequence=number + 1,
+            role=("user", "assistant")[number % 2],
+            content="A line of a conversation, about as long as people write them when they chat.",
+            token_count=16,
+        )
+        for number in range(size)
+    )
+    return conversation
 
 
 if __name__ == "__main__":

@@ -254,10 +254,14 @@ class Purse:
             windows = present  # midnight has passed while it waited
         for window in windows:
             storage.advance(memos[window.key], window, now)
-        _require(storage.standings(windows, memos), amount)
+        standings = storage.standings(windows, memos)
+        _require(standings, amount)
+        near = alerts.WARN_AT[-1]
+        calm = all((each.used + amount) * 100 < each.window.limit * near for each in standings)
         # Where the clock has gone back, what was added up for good is not added up again, nor its time.
         at = max([now, *(memo.settled_before for memo in memos.values())])
-        return Hold(amount, at, now + HOLD_LEASE, tuple(window.key for window in windows), self.payer.marks)
+        keys = tuple(window.key for window in windows)
+        return Hold(amount, at, now + HOLD_LEASE, keys, self.payer.marks, calm)
 
 
 class UnknownPriceError(InvalidRequestError):
@@ -326,27 +330,29 @@ def guarded(work: Callable[[], Answer]) -> Answer:
         raise
 
 
-def settled(asked: str, bill: Bill, purse: Purse | None) -> None:
+def settled(asked: str, bill: Bill, purse: Purse | None, hold: Hold | None = None) -> None:
     """Tell the site what it should know after an attempt was settled: thresholds passed, prices missing.
 
-    Nothing is asked of the database where there are neither. To be called when the settling is committed:
-    what can't be told is logged, for the answer is stored.
+    Nothing is asked of the database where there are neither, or where `hold` was calm: of those who together
+    pass a level the last to reserve was not. To be called when the settling is committed: what can't be told
+    is logged, for the answer is stored.
     """
     try:
-        _tell(asked, bill, purse)
+        _tell(asked, bill, purse, hold)
     except NotConfiguredError as error:
         logger.error("Nobody is told what is spent: %s", error)
     except Exception as error:
         logger.error("Nobody is told what is spent: %s", type(error).__name__)
 
 
-def _tell(asked: str, bill: Bill, purse: Purse | None) -> None:
+def _tell(asked: str, bill: Bill, purse: Purse | None, hold: Hold | None) -> None:
     if bill.cost is None and bill.usage_source != "unknown":
         alerts.unknown_price(bill.model or asked)
     if not bill.cost:
         return
     now = timezone.now()
-    windows = [] if purse is None else purse.payer.windows(now)
+    calm = hold is not None and hold.calm and bill.cost <= hold.cost
+    windows = [] if purse is None or calm else purse.payer.windows(now)
     limits = [("day", conf.daily_cost_threshold), ("month", conf.monthly_cost_threshold)]
     thresholds = [
         _window(Budget("site", period, limit), "site", None, "", now)  # type: ignore[arg-type]

@@ -284,7 +284,7 @@ class TurnLog:
             raise
         if attempt is not None and bill is not None:
             self._settled(attempt, bill)
-            budgets.settled(attempt.request.model, bill, self._purse)
+            budgets.settled(attempt.request.model, bill, self._purse, self._hold)
         self._ended(ending.status, ending.reason, error, bill)
         return settled
 

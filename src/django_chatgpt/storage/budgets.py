@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from django_chatgpt.models import AIBudget, AITurn, AIUsage
 from django_chatgpt.storage.primary import atomic, hold, primary
+from django_chatgpt.storage.statements import sum_between, update
 
 FINAL_AFTER = timedelta(minutes=1)  # clocks of different machines differ by less
 CENTS = Decimal("1E-12")
@@ -90,6 +91,8 @@ def lock(windows: Sequence[Window]) -> dict[str, AIBudget]:
         held = _held(wanted)
         if len(held) == len(wanted):
             return held
+    elif all(update(AIBudget, {"key": key}, {}) for key in wanted):
+        return _held(wanted)
     # Written over where they are, rather than left alone: that takes the lock for writing at once, where
     # MariaDB would share one for reading with others who then wait for each other. On SQLite any write is the
     # lock.
@@ -106,10 +109,20 @@ def lock(windows: Sequence[Window]) -> dict[str, AIBudget]:
     return _held(wanted)
 
 
-def _held(wanted: dict[str, Window]) -> dict[str, AIBudget]:
-    rows = AIBudget.objects.using(primary()).filter(key__in=list(wanted)).order_by("key")
-    # Ignored where the database has no such thing.
-    return {row.key: row for row in rows.select_for_update()}
+def _held(keys: Collection[str]) -> dict[str, AIBudget]:
+    """The rows by key, locked where the database has such a thing."""
+    alias = primary()
+    lock = " FOR UPDATE" if connections[alias].features.has_select_for_update else ""
+    return _memos(keys, f" ORDER BY {connections[alias].ops.quote_name('key')}{lock}")
+
+
+def _memos(keys: Collection[str], end: str = "") -> dict[str, AIBudget]:
+    if not keys:
+        return {}
+    alias = primary()
+    table, column = map(connections[alias].ops.quote_name, (AIBudget._meta.db_table, "key"))
+    sql = f"SELECT * FROM {table} WHERE {column} IN ({', '.join(['%s'] * len(keys))}){end}"
+    return {row.key: row for row in AIBudget.objects.db_manager(alias).raw(sql, list(keys))}
 
 
 def standings(windows: Sequence[Window], memos: dict[str, AIBudget]) -> list[Standing]:
@@ -120,8 +133,7 @@ def standings(windows: Sequence[Window], memos: dict[str, AIBudget]) -> list[Sta
 def read(windows: Sequence[Window]) -> list[Standing]:
     """How the windows stand, without holding anything. Memos that are behind are brought forward."""
     now = timezone.now()
-    rows = AIBudget.objects.using(primary()).filter(key__in=[window.key for window in windows])
-    memos = {row.key: row for row in rows}
+    memos = _memos([window.key for window in windows])
     stale = [window for window in windows if _is_behind(memos.get(window.key), window, now)]
     if stale:
         with atomic():
@@ -134,14 +146,19 @@ def read(windows: Sequence[Window]) -> list[Standing]:
 
 def _standing(window: Window, memo: AIBudget | None) -> Standing:
     since = window.start if memo is None else memo.settled_before
-    sums = window.rows.filter(timestamp__gte=since).aggregate(
-        spent=Sum("estimated_cost"), reserved=Sum("reserved_cost")
-    )
+    if window.kind == "group":
+        sums = window.rows.filter(timestamp__gte=since).aggregate(
+            spent=Sum("estimated_cost"), reserved=Sum("reserved_cost")
+        )
+        spent, reserved = sums["spent"], sums["reserved"]
+    else:
+        whose = {"user_id": window.owner} if window.kind == "user" else {}
+        spent, reserved = sum_between(
+            AIUsage, ("estimated_cost", "reserved_cost"), "timestamp", since, window.end, whose
+        )
     settled = NOTHING if memo is None else memo.settled_cost
     return Standing(
-        window,
-        (settled + (sums["spent"] or NOTHING)).quantize(CENTS),
-        (sums["reserved"] or NOTHING).quantize(CENTS),
+        window, (settled + (spent or NOTHING)).quantize(CENTS), (reserved or NOTHING).quantize(CENTS)
     )
 
 

@@ -40,7 +40,8 @@ class Bill:
 class Hold:
     """What a row of the ledger has reserved of the budgets: `cost` USD in `windows`, from `at` to `until`.
 
-    `groups` are those of the user that have a budget: ",3,17,".
+    `groups` are those of the user that have a budget: ",3,17,". `calm` says that not even all of it would
+    bring a budget near its limit.
     """
 
     cost: Decimal
@@ -48,6 +49,7 @@ class Hold:
     until: datetime
     windows: tuple[str, ...]
     groups: str = ""
+    calm: bool = False
 
 
 def announce(

@@ -7,7 +7,8 @@ database. Values go through their fields as always. What is written here sends n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from decimal import Context, Decimal
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -19,6 +20,7 @@ from django.utils import timezone
 from django_chatgpt.storage.primary import primary
 
 _Model = type[models.Model]
+_SURE = Context(prec=15)
 
 
 def insert(row: models.Model) -> None:
@@ -76,6 +78,27 @@ def find(model: _Model, where: Mapping[str, Any], *names: str) -> tuple[Any, ...
     return row and tuple(fields[name].to_python(value) for name, value in zip(names, row, strict=True))
 
 
+def sum_between(
+    model: _Model, names: Sequence[str], by: str, since: Any, until: Any, where: Mapping[str, Any]
+) -> tuple[Decimal | None, ...]:
+    """The sums of decimal fields over the rows that equal `where` and whose `by` is in [since, until)."""
+    alias = primary()
+    connection = connections[alias]
+    sql = _sum_between(model, alias, tuple(names), by, tuple(where))
+    fields = _fields(model)
+    given = [(by, since), (by, until), *where.items()]
+    parameters = [fields[name].get_db_prep_value(value, connection) for name, value in given]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        row = cursor.fetchone()
+    return tuple(None if value is None else _decimal(value) for value in row)
+
+
+def _decimal(value: Any) -> Decimal:
+    """SQLite adds up in floating point, of which as much is kept as it can be sure of."""
+    return value if isinstance(value, Decimal) else _SURE.create_decimal(value)
+
+
 @lru_cache(maxsize=128)
 def _insert(model: _Model, alias: str) -> tuple[str, tuple[models.Field[Any, Any], ...]]:
     fields = model._meta.local_concrete_fields
@@ -107,6 +130,14 @@ def _find(
     table, columns = _quoted(model, alias)
     selected = ", ".join(columns[name] for name in names)
     return f"SELECT {selected} FROM {table} WHERE {_equal(columns, where, empty)}"
+
+
+@lru_cache(maxsize=128)
+def _sum_between(model: _Model, alias: str, names: tuple[str, ...], by: str, where: tuple[str, ...]) -> str:
+    table, columns = _quoted(model, alias)
+    sums = ", ".join(f"SUM({columns[name]})" for name in names)
+    limits = [f"{columns[by]} >= %s", f"{columns[by]} < %s", *(f"{columns[name]} = %s" for name in where)]
+    return f"SELECT {sums} FROM {table} WHERE {' AND '.join(limits)}"
 
 
 def _quoted(model: _Model, alias: str) -> tuple[str, dict[str, str]]:
