@@ -134,6 +134,18 @@ class TestAnotherModel:
         assert models().count(LARGE) == 4
         assert after - before < 4
 
+    def test_a_text_that_was_cut_is_cut_again(self) -> None:
+        EmbeddingService().create_embedding("Go on. " * 4000, chunk=True)
+        assert said("reembed", LARGE).startswith("5 texts embedded, 0 left out.")
+
+    def test_the_same_model_makes_shorter_vectors_too(self, user: User) -> None:
+        answer = said("reembed", SMALL, "--dimensions", "8")
+        assert answer.startswith("4 texts embedded, 0 left out.")
+        assert answer.endswith("Store and search with dimensions=8 from then on.\n")
+        assert said("reembed", SMALL, "--dimensions", "8").startswith("0 texts embedded, 0 left out.")
+        (found, *_) = EmbeddingService(user).similarity_search("two", dimensions=8)
+        assert EmbeddingVector.objects.get(pk=found.id).dimensions == 8
+
     def test_whoever_may_not_use_it_is_left_out(self, user: User) -> None:
         user.is_active = False
         user.save()

@@ -108,8 +108,9 @@ def lacking(old: str, new: str, dimensions: int | None) -> EmbeddingVectorQueryS
 def reembed(old: str, new: str, dimensions: int | None, advance: Advance) -> Reembedded:
     """Embed every text of the model `old` by `new`, beside what is there; searches go on meanwhile.
 
-    Stopped and begun again, it goes on with what is lacking. A text that is too long or refused by the
-    provider, or whose owner may not use the service, is counted and left. Raises any AIServiceError.
+    Stopped and begun again, it goes on with what is lacking. A text longer than the model takes is cut, as by
+    `chunk`; one that the provider refuses, or whose owner may not use the service, is counted and left.
+    Raises any AIServiceError.
     """
     done = failed = 0
     for user_id, rows in _by_owner(lacking(old, new, dimensions)):
@@ -122,6 +123,7 @@ def reembed(old: str, new: str, dimensions: int | None, advance: Advance) -> Ree
                 model=new,
                 dimensions=dimensions,
                 metadata=[row.metadata for row in rows],
+                chunk=True,
             )
             failed += len(batch.failed)
             done += len(rows) - len(batch.failed)

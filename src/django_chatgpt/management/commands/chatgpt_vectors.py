@@ -68,8 +68,10 @@ class Command(BaseCommand):
 
     def reembed(self, options: dict[str, Any]) -> None:
         old, new, dimensions = options["old"] or conf.embedding_model, options["model"], options["dimensions"]
-        if old == new:
-            raise CommandError(f"The texts have vectors of {new} already; name another with --from.")
+        if old == new and dimensions is None:
+            raise CommandError(
+                f"The texts have vectors of {new} already; name another with --from, or --dimensions."
+            )
         if dimensions is not None and dimensions < 1:
             raise CommandError("--dimensions must be 1 or more.")
         with progress(self.stderr, new, vectors.lacking(old, new, dimensions).count()) as advance:
@@ -78,5 +80,7 @@ class Command(BaseCommand):
         left = vectors.lacking(old, new, dimensions).count()
         if left:
             self.stdout.write(f"Without a vector of {new}: {left}. Run this again to try once more.")
-        else:
-            self.stdout.write(f'Every text has one. To search them, set OPENAI_EMBEDDING_MODEL = "{new}".')
+            return
+        self.stdout.write(f'Every text has one. To search them, set OPENAI_EMBEDDING_MODEL = "{new}".')
+        if dimensions is not None:
+            self.stdout.write(f"Store and search with dimensions={dimensions} from then on.")
