@@ -66,7 +66,7 @@ def turn(user: Any, conversation_id: Any = None) -> None:
     attempt = Attempt(
         spec.attempt_id, spec.request, now, reply, accepted=True, ended=now, outcome="completed"
     )
-    spec.store.finish(Ending("completed", "stop", attempt=attempt))
+    spec.store.finish(Ending("completed", "stop", attempt=attempt), lambda settled: [])
 
 
 def cpu_us(work: Callable[[], Any], number: int) -> float:
