@@ -29,6 +29,8 @@ from django_chatgpt.storage import turns
 LOOK_SECONDS = 0.5
 #: Pieces of the log that are read in one trip.
 PIECES = 50
+#: What is not read twice a second: it may be long.
+UNREAD = ("partial_text", "options")
 
 
 class Watch:
@@ -58,10 +60,10 @@ class Watch:
     def look(self) -> list[TurnEvent]:
         """What is new, or a part of it where that is much, in one trip. Raises NotFoundError."""
         # An ending is written together with its events: read after the turn, none of them can be missing.
-        turn = find_turn(self.turn_id, self.user_id)
+        turn = find_turn(self.turn_id, self.user_id, UNREAD)
         if turns.is_expired(turn):
             sweep(turn)
-            turn = find_turn(self.turn_id, self.user_id)
+            turn = find_turn(self.turn_id, self.user_id, UNREAD)
         pieces = storage.after(turn.pk, self.after, PIECES)
         new = [event for first, data in pieces for event in decode(data, first)]
         events: list[TurnEvent] = [] if self.after else [Started(seq=1, conversation_id=turn.conversation_id)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -147,9 +147,10 @@ def stored_error(turn: AITurn) -> AIServiceError | None:
     return None
 
 
-def find_turn(turn_id: UUID, user_id: Any) -> AITurn:
-    """The user's own turn. Raises NotFoundError, also for somebody else's."""
-    turn = AITurn.objects.using(primary.primary()).filter(pk=turn_id, user_id=user_id).first()
+def find_turn(turn_id: UUID, user_id: Any, without: Sequence[str] = ()) -> AITurn:
+    """The user's own turn, all but the columns `without`. Raises NotFoundError, also for somebody else's."""
+    turns = AITurn.objects.using(primary.primary()).defer(*without)
+    turn = turns.filter(pk=turn_id, user_id=user_id).first()
     if turn is None:
         raise NotFoundError(f"turn_id: you have no turn {turn_id}.")
     return turn
