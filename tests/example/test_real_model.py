@@ -131,6 +131,28 @@ async def test_a_question_that_got_no_answer_is_no_obstacle_to_the_next(
     check_usage(events[-2]["usage"])
 
 
+async def test_a_summary_of_what_no_longer_fits_goes_with_the_next_question(
+    site: None, async_user_client: AsyncClient, real_model: LocalModel
+) -> None:
+    conversation: dict[str, str] = {}
+    with override_settings(
+        OPENAI_SUMMARIZE_HISTORY=True,
+        OPENAI_CONTEXT_WINDOW={real_model.name: 450},
+        OPENAI_TOKEN_BUFFER=0,
+        OPENAI_MAX_TOKENS=20,
+    ):
+        for _ in range(5):
+            events = await ask(async_user_client, message="word " * 80 + QUESTIONS[1], **conversation)
+            assert events[-2]["type"] == "finish"
+            conversation = {"conversation_id": events[0]["conversation_id"]}
+
+    kept = await AIConversation.objects.aget(pk=conversation["conversation_id"])
+    assert kept.metadata["history_summary"]["text"]
+    rows = await ledger_rows(conversation["conversation_id"])
+    assert len(rows) > 5
+    assert {row.outcome for row in rows} == {"completed"}
+
+
 async def test_a_whole_reply_is_the_same_turn_folded(site: None, async_user_client: AsyncClient) -> None:
     response = await async_user_client.post(
         "/ai/chat/", {"message": QUESTIONS[0]}, content_type="application/json"
