@@ -2,13 +2,20 @@
 
 from django.contrib import admin
 
-from example.models import Book, Postcard
+from example.models import Book, HelpArticle, Postcard
 
 
 @admin.register(Book)
 class BookAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # it takes its type for checkers only
     list_display = ("title", "author", "year")
     search_fields = ("title", "author", "summary")
+
+
+@admin.register(HelpArticle)
+class HelpArticleAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # it takes its type for checkers only
+    list_display = ("title", "public")
+    list_filter = ("public",)
+    search_fields = ("title", "body")
 
 
 @admin.register(Postcard)

@@ -1,4 +1,4 @@
-"""What the example site keeps of its own: the books of a small library, and postcards that were sent."""
+"""What the example site keeps: the books of a small library, its help pages, and postcards that were sent."""
 
 from typing import ClassVar
 
@@ -15,6 +15,22 @@ class Book(models.Model):
     summary = models.CharField(max_length=200)
 
     objects: ClassVar[models.Manager["Book"]] = models.Manager()
+
+    class Meta:
+        ordering: ClassVar = ["title"]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class HelpArticle(models.Model):
+    """A page of the library's help desk; `ai_indexes.py` has it found by meaning."""
+
+    title = models.CharField(max_length=120, unique=True)
+    body = models.TextField()
+    public = models.BooleanField(default=True)
+
+    objects: ClassVar[models.Manager["HelpArticle"]] = models.Manager()
 
     class Meta:
         ordering: ClassVar = ["title"]

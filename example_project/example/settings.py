@@ -85,6 +85,12 @@ LOGOUT_REDIRECT_URL = "login"
 OPENAI_BASE_URL = os.environ.get("OPENAI_BASE_URL") or None
 OPENAI_API_KEY = os.environ.get("OPENAI_API_KEY") or ("local" if OPENAI_BASE_URL else None)
 OPENAI_DEFAULT_MODEL = os.environ.get("OPENAI_DEFAULT_MODEL") or "gpt-6-luna"
+OPENAI_EMBEDDING_MODEL = os.environ.get("OPENAI_EMBEDDING_MODEL") or "text-embedding-3-small"
+OPENAI_ADAPTER = "example.adapter.ExampleAdapter"
+EMBEDDING_BASE_URL = os.environ.get("EMBEDDING_BASE_URL") or None
 OPENAI_MAX_TOKENS = 300
-OPENAI_CONTEXT_WINDOW = {"smollm2": 2048}
-OPENAI_PRICES = {"smollm2": {"input": "0", "cached_input": "0", "output": "0"}}  # it runs on your own machine
+OPENAI_CONTEXT_WINDOW = {"smollm2": 2048, "all-minilm-l6-v2": 400}
+OPENAI_PRICES = {  # they run on your own machine
+    "smollm2": {"input": "0", "cached_input": "0", "output": "0"},
+    "all-minilm-l6-v2": {"input": "0"},
+}
