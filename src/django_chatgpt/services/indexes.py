@@ -62,9 +62,9 @@ class IndexService:
     def search(self, query: str, index: Index | str, **options: Any) -> list[Passage]:
         """The objects of an index nearest to `query`, each with its best passage, the nearest first.
 
-        Options: queryset (no other object is ranked), top_k (10), threshold (the least similarity, -1 to 1),
+        Options: queryset (no other object is found), top_k (10), threshold (the least similarity, -1 to 1),
         per_object (1; as many passages of an object may be among the `top_k`, None: any number). What the
-        index's own queryset and its `for_user` leave out is not ranked either. Raises any AIServiceError.
+        index's own queryset and its `for_user` leave out is not found either. Raises any AIServiceError.
         """
         return embeddings.run(self.prepare(query, index, **options))
 
@@ -128,9 +128,9 @@ class _Search:
 
     def run(self, vector: NDArray[float32]) -> list[Passage]:
         allowed = storage.allowed(self.index.name, [_keys(self.index, each) for each in self.querysets])
-        within = storage.vectors_of(self.model, allowed)
-        scope = Scope("", self.model, len(vector))
-        number = self.top_k * SPARE
+        scope, number = Scope("", self.model, len(vector)), self.top_k * SPARE
+        # Mostly enough of the nearest of all may be found; only otherwise the database is asked which may.
+        within = None
         while True:
             hits = get_backend().search(scope, vector, top_k=number, threshold=self.threshold, within=within)
             hashes = dict(_rows([hit.id for hit in hits]).values_list("pk", "content_hash"))
@@ -138,7 +138,10 @@ class _Search:
             ranked = self._ranked(allowed, similarities)
             if len(ranked) >= self.top_k or len(hits) < number:
                 return self._shown(ranked[: self.top_k], similarities)
-            number *= SPARE
+            if within is None:
+                within = storage.vectors_of(self.model, allowed)
+            else:
+                number *= SPARE
 
     def _ranked(
         self, allowed: QuerySet[IndexedPassage], similarities: Mapping[str, float]
