@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext, override_settings
 
 import django_chatgpt.api.chat as door_module
 from django_chatgpt import database
-from django_chatgpt.core import turn
+from django_chatgpt.core import run
 from django_chatgpt.models import AIConversation, AIMessage, AITurn
 from django_chatgpt.providers import clients
 from django_chatgpt.runtime import coroutines, inline
@@ -41,7 +41,7 @@ class Counted:
 @pytest.fixture
 def no_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow this machine is today, no turn here lasts long enough for a checkpoint."""
-    monkeypatch.setattr(turn, "CHECKPOINT_SECONDS", 1000.0)
+    monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 1000.0)
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_checkpoints_are_coalesced(door: Door, fake: FakeOpenAI, stream: bool) -
         assert door.ask(stream=stream).text == "".join(pieces)
     took = (fake.calls[0].finished or 0) - fake.calls[0].started
     changed = [query for query in counted.after if query.startswith('UPDATE "ai_turn"')]
-    assert 1 <= len(changed) - 1 <= took / turn.CHECKPOINT_SECONDS
+    assert 1 <= len(changed) - 1 <= took / run.CHECKPOINT_SECONDS
     assert len(counted.after) <= 8 + (5 + 1) * (len(changed) - 1)
     assert AITurn.objects.get().partial_text == ""
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from django_chatgpt.api import sse
-from django_chatgpt.core import turn as core
+from django_chatgpt.core import run as core
 from django_chatgpt.models import AITurnEvent
 from django_chatgpt.runtime import checkpoints
 from django_chatgpt.services import follow

@@ -16,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
+from django_chatgpt.core import run
 from django_chatgpt.core import turn as core
 from django_chatgpt.core.events import CallRequested, Content, Done, Failed, Finished, Started, TurnEvent
 from django_chatgpt.core.log import Piece
@@ -50,7 +51,7 @@ def functions() -> Iterator[None]:
 @pytest.fixture
 def busy_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every piece of an answer is written by itself."""
-    monkeypatch.setattr(core, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(checkpoints, "GATHER_SECONDS", 0.0)
 
 

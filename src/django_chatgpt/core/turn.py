@@ -11,12 +11,11 @@ event. A driver must not close the generator before that.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import count
-from typing import Any, TypeVar
-from uuid import UUID
+from typing import Any
 
 from django_chatgpt.core.aside import ask_aside
 from django_chatgpt.core.effects import (
@@ -45,138 +44,28 @@ from django_chatgpt.core.events import (
 )
 from django_chatgpt.core.ids import uuid7
 from django_chatgpt.core.messages import FunctionCall, FunctionResult
-from django_chatgpt.core.reply import Reply
 from django_chatgpt.core.request import Delta, ModelRequest
 from django_chatgpt.core.retry import Chain
+from django_chatgpt.core.run import CHECKPOINT_SECONDS, Run
 from django_chatgpt.core.screening import Judge, topic_request
-from django_chatgpt.core.spec import Attempt, Ending, Plan, Refused, Settled, TurnSpec
+from django_chatgpt.core.spec import Attempt, Ending, Plan, Settled, TurnSpec
 from django_chatgpt.core.summary import SummaryDue
-from django_chatgpt.core.window import Transcript
 from django_chatgpt.exceptions import (
     AIServiceError,
-    ContentFilterError,
     ProviderProtocolError,
     StructuredOutputError,
     TokenLimitError,
     TurnInterruptedError,
 )
 
-CHECKPOINT_SECONDS = 0.5
 FINISH_AGAIN_SECONDS = (0.1, 0.5, 2.0, 5.0)
 
-_Event = TypeVar("_Event", bound=TurnEvent)
 _Steps = Generator[Effect | TurnEvent, Any, Any]
-
-
-class _Run:
-    """What changes while a turn runs."""
-
-    def __init__(self, spec: TurnSpec) -> None:
-        self.spec = spec
-        self.clock = spec.clock
-        self.began = spec.clock()
-        self.next_attempt_id = spec.attempt_id
-        self.models = [spec.request.model, *spec.fallbacks]
-        self.request = spec.request
-        self.transcript = Transcript(spec.request.messages, spec.window)
-        self.attempt: Attempt | None = None
-        self.announced = spec.resumed is None or spec.resumed.announced
-        self.stream_open = False
-        self.unheard: Refused = "question" if spec.resumed is None else "results"
-        self.judge: Judge | None = None
-        if spec.screen is not None:
-            self.judge = Judge(
-                spec.screen,
-                spec.store.note,
-                partial(_renewal, self),
-                spec.clock,
-                question=spec.resumed is None,
-            )
-        self.call_ids = {
-            call["id"] for message in spec.request.messages for call in message.get("tool_calls", ())
-        }
-        # That it has started, whoever follows it knows by itself: that alone is worth no trip.
-        self._saved_seq = spec.log.last + 1
-        self._saved_at = spec.clock()
-
-    def refused(self, error: AIServiceError | None) -> Refused:
-        """What the site's filter has refused; else the provider's, if that is what the turn failed for."""
-        if self.judge is not None and self.judge.refused:
-            return self.judge.refused
-        if not isinstance(error, ContentFilterError):
-            return ""
-        # What was there before has been let pass before.
-        answered = self.attempt is not None and self.attempt.first_shown is not None
-        return "answer" if answered else self.unheard
-
-    @property
-    def holds_back(self) -> bool:
-        return self.spec.screen is not None and self.spec.screen.holds_back
-
-    @property
-    def text(self) -> str:
-        """The text so far of the answer, as far as it may be shown."""
-        judged = self.judge is not None and self.judge.refused == "question"
-        return "" if self.attempt is None or judged else self.attempt.text
-
-    def number(self, event: _Event) -> _Event:
-        event.turn_id = self.spec.turn_id
-        return self.spec.log.add(event)
-
-    def number_ahead(self, events: Sequence[_Event]) -> Sequence[_Event]:
-        for event in events:
-            event.turn_id = self.spec.turn_id
-        return self.spec.log.ahead(events)
-
-    def show(self, events: Sequence[TurnEvent]) -> _Steps:
-        """Events that were numbered ahead."""
-        self.spec.log.passed(events)
-        yield from events
-
-    def begin_attempt(self, request: ModelRequest) -> Attempt:
-        """The attempt that was announced."""
-        self.attempt = Attempt(
-            id=self.next_attempt_id,
-            request=request,
-            started=self.clock(),
-            reply=Reply(self.next_attempt_id.hex[-12:], frozenset(self.call_ids)),
-        )
-        if self.holds_back:
-            self.attempt.passed = 0
-        self.announced = False
-        return self.attempt
-
-    def next_request(self) -> ModelRequest:
-        """What the model whose turn it is, `models[0]`, is asked next. Raises TokenLimitError."""
-        request, window = self.request, None
-        if request.model != self.models[0]:
-            request, window = self.spec.fit(request, self.models[0])
-        messages = self.transcript.shown(window)
-        self.request = request
-        return replace(request, messages=messages)
-
-    @property
-    def model(self) -> str:
-        """The model that answers, as far as it is known."""
-        return (self.attempt.reply.model if self.attempt else "") or self.models[0]
-
-    def announce(self, attempt_id: UUID) -> None:
-        """The next attempt is in the ledger by now."""
-        self.next_attempt_id, self.announced = attempt_id, True
-
-    def checkpoint_due(self) -> bool:
-        waited = self.clock() - self._saved_at
-        return waited >= self.spec.renew_after or (
-            waited >= CHECKPOINT_SECONDS and self.spec.log.last > self._saved_seq
-        )
-
-    def checkpoint_done(self) -> None:
-        self._saved_at, self._saved_seq = self.clock(), max(self._saved_seq, self.spec.log.last)
 
 
 def run_turn(spec: TurnSpec) -> Generator[Effect | TurnEvent, Any, Ending]:
     """Answer the question that `spec.request` ends with. Yields effects and events; returns the ending."""
-    run = _Run(spec)
+    run = Run(spec)
     settled: Settled | None
     try:
         yield run.number(Started(conversation_id=spec.conversation_id))
@@ -201,7 +90,7 @@ def run_turn(spec: TurnSpec) -> Generator[Effect | TurnEvent, Any, Ending]:
     return ending
 
 
-def _closing(run: _Run, ending: Ending, settled: Settled | None) -> Sequence[TurnEvent]:
+def _closing(run: Run, ending: Ending, settled: Settled | None) -> Sequence[TurnEvent]:
     """The last events."""
     events: list[TurnEvent] = []
     if ending.error is not None:
@@ -220,7 +109,7 @@ def _closing(run: _Run, ending: Ending, settled: Settled | None) -> Sequence[Tur
     return run.number_ahead(events)
 
 
-def _finish(run: _Run, ending: Ending) -> Generator[Effect, Any, tuple[Ending, Settled | None]]:
+def _finish(run: Run, ending: Ending) -> Generator[Effect, Any, tuple[Ending, Settled | None]]:
     """Store the ending, waiting for a database that is away for a moment. Not settled: it stayed away."""
     problem = AIServiceError()
     for pause in (0.0, *FINISH_AGAIN_SECONDS):
@@ -247,7 +136,7 @@ class _Parked(Exception):
         super().__init__()
 
 
-def _answer(run: _Run) -> Generator[Effect | TurnEvent, Any, str]:
+def _answer(run: Run) -> Generator[Effect | TurnEvent, Any, str]:
     """Step until the model answers without calling a function. Returns the reason it ended for."""
     spec = run.spec
     transcript = run.transcript
@@ -299,12 +188,12 @@ def _answer(run: _Run) -> Generator[Effect | TurnEvent, Any, str]:
     raise AssertionError("count() has no end")
 
 
-def _requested(run: _Run, calls: Sequence[FunctionCall], plan: Plan) -> Sequence[TurnEvent]:
+def _requested(run: Run, calls: Sequence[FunctionCall], plan: Plan) -> Sequence[TurnEvent]:
     """What is said of calls that are about to be made."""
     return run.number_ahead([CallRequested(call=call, needs_approval=call in plan.parked) for call in calls])
 
 
-def _judge_question(run: _Run, judge: Judge) -> _Steps:
+def _judge_question(run: Run, judge: Judge) -> _Steps:
     """Have the question judged before the model is to answer it. Raises ContentFilterError."""
     spec, screen = run.spec, judge.screen
     yield from judge.question(spec.request.messages[-1]["content"])
@@ -321,14 +210,14 @@ def _judge_question(run: _Run, judge: Judge) -> _Steps:
         raise Stopped("cancelled")
 
 
-def _sum_up(run: _Run, due: SummaryDue) -> _Steps:
+def _sum_up(run: Run, due: SummaryDue) -> _Steps:
     """Have what is left out summed up. Where that fails, the question is answered without."""
     spec = run.spec
     if spec.store.refusal is not None:
         return
     asked = run.begin_attempt(due.request)
     asked.passed = 0  # nothing of it belongs to the answer
-    yield from ask_aside(asked, partial(_renewal, run), run.clock)
+    yield from ask_aside(asked, run.renewal, run.clock)
     summary = None
     if asked.error is None and spec.window is not None:
         summary = due.made_of(asked.reply.text, spec.window.count)
@@ -345,7 +234,7 @@ def _sum_up(run: _Run, due: SummaryDue) -> _Steps:
 
 
 def _make_calls(
-    run: _Run, calls: Sequence[FunctionCall], refused: Sequence[FunctionResult] = ()
+    run: Run, calls: Sequence[FunctionCall], refused: Sequence[FunctionResult] = ()
 ) -> Generator[Effect | TurnEvent, Any, list[FunctionResult]]:
     """Make the calls and show what they and the refused ones returned."""
     made: list[FunctionResult] = (yield CallFunctions(calls)) if calls else []
@@ -355,7 +244,7 @@ def _make_calls(
     return results
 
 
-def _save_results(run: _Run, results: Sequence[FunctionResult]) -> _Steps:
+def _save_results(run: Run, results: Sequence[FunctionResult]) -> _Steps:
     next_id = run.next_attempt_id if run.announced else uuid7()
     go_on = yield Db(partial(run.spec.store.save_results, results, next_id))
     if not go_on:
@@ -363,7 +252,7 @@ def _save_results(run: _Run, results: Sequence[FunctionResult]) -> _Steps:
     run.announce(next_id)
 
 
-def _ask_model(run: _Run) -> Generator[Effect | TurnEvent, Any, Attempt]:
+def _ask_model(run: Run) -> Generator[Effect | TurnEvent, Any, Attempt]:
     """Get one whole answer, trying again and of other models as long as nobody has seen any of it."""
     spec = run.spec
     request = run.next_request()
@@ -374,7 +263,7 @@ def _ask_model(run: _Run) -> Generator[Effect | TurnEvent, Any, Attempt]:
         attempt.asked = error is None
         try:
             if attempt.asked:
-                yield OpenStream(attempt.request, partial(_renewal, run))
+                yield OpenStream(attempt.request, run.renewal)
                 run.stream_open = attempt.accepted = True
                 yield from _read(run, attempt)
         except AIServiceError as caught:
@@ -399,7 +288,7 @@ def _ask_model(run: _Run) -> Generator[Effect | TurnEvent, Any, Attempt]:
         yield from _try_again(run, attempt)
 
 
-def _request_that_fits(run: _Run, error: AIServiceError) -> ModelRequest:
+def _request_that_fits(run: Run, error: AIServiceError) -> ModelRequest:
     """What the next model is asked, of those that can take it. Raises `error` if none can."""
     while True:
         try:
@@ -410,14 +299,14 @@ def _request_that_fits(run: _Run, error: AIServiceError) -> ModelRequest:
             del run.models[0]
 
 
-def _try_again(run: _Run, failed: Attempt) -> _Steps:
+def _try_again(run: Run, failed: Attempt) -> _Steps:
     """Settle an attempt and announce the next. Where that is not kept, the failed one is still open."""
     next_id = uuid7()
     yield Db(partial(run.spec.store.retry, failed, next_id, run.models[0]))
     run.announce(next_id)
 
 
-def _read(run: _Run, attempt: Attempt) -> _Steps:
+def _read(run: Run, attempt: Attempt) -> _Steps:
     """Pass on what arrives until the stream's proper end."""
     reply = attempt.reply
     read = ReadStream()
@@ -447,7 +336,7 @@ def _read(run: _Run, attempt: Attempt) -> _Steps:
         raise ProviderProtocolError()
 
 
-def _release(run: _Run, attempt: Attempt, *, whole: bool) -> _Steps:
+def _release(run: Run, attempt: Attempt, *, whole: bool) -> _Steps:
     """Show what may be shown of an answer that is held back."""
     assert run.judge is not None
     text = yield from run.judge.answer(attempt, whole=whole)
@@ -455,31 +344,12 @@ def _release(run: _Run, attempt: Attempt, *, whole: bool) -> _Steps:
         yield run.number(Content(content=text))
 
 
-def _checkpoint(run: _Run, text: str) -> _Steps:
-    yield Checkpoint(text, partial(_keep, run, text))
+def _checkpoint(run: Run, text: str) -> _Steps:
+    yield Checkpoint(text, partial(run.keep, text))
     run.checkpoint_done()
 
 
-def _keep(run: _Run, text: str) -> None:
-    """Keep the text so far and renew the lease. Raises Stopped. To be run in a hop."""
-    try:
-        go_on = run.spec.store.checkpoint(text)
-    except Stopped:
-        raise
-    except Exception:
-        # A checkpoint is worth less than the answer; the next one comes soon.
-        go_on = True
-    run.checkpoint_done()
-    if not go_on:
-        raise Stopped("cancelled")
-
-
-def _renewal(run: _Run) -> Callable[[], None] | None:
-    """What is due while the provider is waited for."""
-    return partial(_keep, run, run.text) if run.checkpoint_due() else None
-
-
-def _wait(run: _Run, seconds: float) -> _Steps:
+def _wait(run: Run, seconds: float) -> _Steps:
     """Wait, with the lease renewed and a wish to stop heard."""
     until = run.clock() + seconds
     while (left := until - run.clock()) > 0:
@@ -488,7 +358,7 @@ def _wait(run: _Run, seconds: float) -> _Steps:
             yield from _checkpoint(run, "")
 
 
-def _close_attempt(run: _Run, ending: Ending) -> Attempt | None:
+def _close_attempt(run: Run, ending: Ending) -> Attempt | None:
     """The attempt that the ending has to settle, with its outcome."""
     if run.announced:
         run.begin_attempt(run.request).asked = False

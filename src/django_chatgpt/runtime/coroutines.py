@@ -25,7 +25,7 @@ from django_chatgpt.core.effects import (
     Wait,
 )
 from django_chatgpt.core.request import EmbeddingRequest, Embeddings
-from django_chatgpt.core.turn import CHECKPOINT_SECONDS
+from django_chatgpt.core.run import CHECKPOINT_SECONDS
 from django_chatgpt.database import ahop
 from django_chatgpt.exceptions import AIServiceError
 from django_chatgpt.functions.calls import FunctionBox

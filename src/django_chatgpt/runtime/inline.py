@@ -30,8 +30,9 @@ from django_chatgpt.core.effects import (
 )
 from django_chatgpt.core.events import TurnEvent
 from django_chatgpt.core.request import EmbeddingRequest, Embeddings
+from django_chatgpt.core.run import CHECKPOINT_SECONDS
 from django_chatgpt.core.spec import Ending, TurnSpec
-from django_chatgpt.core.turn import CHECKPOINT_SECONDS, run_turn
+from django_chatgpt.core.turn import run_turn
 from django_chatgpt.database import hop, only_here, release_connections
 from django_chatgpt.exceptions import AIServiceError
 from django_chatgpt.functions.calls import FunctionBox
