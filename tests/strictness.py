@@ -138,6 +138,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for marker in needs(item):
             if not SERVICES[marker]():
                 item.add_marker(pytest.mark.skip(reason=f"{marker} is not there"))
+        if item.get_closest_marker("redis") is not None and importlib.util.find_spec("redis") is None:
+            item.add_marker(pytest.mark.skip(reason="it needs the extra [redis]"))
 
 
 def is_allowed(reason: str) -> bool:

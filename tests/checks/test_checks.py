@@ -29,6 +29,7 @@ MALFORMED: dict[str, tuple[object, str]] = {
     "OPENAI_CONTEXT_WINDOW": (8192, "E004"),
     "OPENAI_TOKEN_BUFFER": (-1, "E004"),
     "OPENAI_MAX_MESSAGE_CHARS": (0, "E004"),
+    "OPENAI_SUMMARIZE_HISTORY": (1, "E004"),
     "OPENAI_ENABLE_CACHING": ("yes", "E005"),
     "OPENAI_CACHE_TTL": (-1, "E005"),
     "OPENAI_CONTENT_FILTER": (None, "E006"),

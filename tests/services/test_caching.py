@@ -251,6 +251,7 @@ class TestABrokenCache:
         settings: Settings,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
+        pytest.importorskip("redis")
         settings.CACHES = {
             "default": {
                 "BACKEND": "django.core.cache.backends.redis.RedisCache",

@@ -33,7 +33,7 @@ MAX_SECONDS = 30.0
 
 def known(conversation_id: UUID | None, window: Window, question_tokens: int) -> Summary | None:
     """The summary that goes with a question: None where the site wants none, or it would not fit."""
-    if conversation_id is None or not conf.summarize_history:
+    if not conf.summarize_history or conversation_id is None:
         return None
     summary = storage.find(conversation_id)
     if summary is None or context.count(summary.line) > _free(window, question_tokens):
@@ -48,7 +48,7 @@ def with_summary(window: Window, summary: Summary | None) -> Window:
 
 def is_due(dropped: int, summary: Summary | None) -> bool:
     """Whether a summary is to be made where the message number `dropped` is the last that is left out."""
-    return conf.summarize_history and dropped > (0 if summary is None else summary.covers)
+    return dropped > (0 if summary is None else summary.covers) and conf.summarize_history
 
 
 def due(
