@@ -149,7 +149,9 @@ def test_a_repeat_while_the_first_still_runs(
     assert repeat().turn_id == answer().turn_id
     assert repeat().text == answer().text == "Hello there"
     if stream:
-        assert [event["type"] for event in repeat().events] == ["start", "content", "finish", "done"]
+        # The text in as many pieces as it was written in.
+        types = [event["type"] for event in repeat().events]
+        assert [*dict.fromkeys(types)] == ["start", "content", "finish", "done"]
         assert repeat().events[-2]["message_id"] == answer().json["id"]
         assert repeat().events[-2]["usage"] == answer().json["usage"]
         assert repeat().events[-2]["cost"] == answer().json["cost"]

@@ -15,6 +15,7 @@ from django.contrib.staticfiles import finders
 from django.test import AsyncClient, Client, override_settings
 
 from django_chatgpt.functions import function_registry
+from django_chatgpt.indexes import index_registry
 
 EXAMPLE_PROJECT = Path(__file__).resolve().parents[2] / "example_project"
 
@@ -69,6 +70,7 @@ def example_site() -> Iterator[None]:
         yield
     for name in ("get_weather", "search_database", "send_postcard"):
         function_registry.unregister(name)
+    index_registry.unregister("help")
     # The admin discovered the example's tables; without the app it could not show itself any more.
     for model in [model for model in admin.site._registry if model._meta.app_label == "example"]:
         admin.site.unregister(model)
