@@ -8,6 +8,7 @@ from typing import Any
 import jiter
 
 from django_chatgpt.testing import embeddings, moderations, parameters, tokens
+from django_chatgpt.testing.batches import Batches
 from django_chatgpt.testing.chat import ChatRendering
 from django_chatgpt.testing.delivery import Delivery
 from django_chatgpt.testing.errors import Refusal, invalid
@@ -26,7 +27,10 @@ _PATHS: dict[str, Endpoint] = {
     "/embeddings": "embeddings",
     "/moderations": "moderations",
     "/models": "models",
+    "/files": "files",
+    "/batches": "batches",
 }
+_BELOW: tuple[Endpoint, ...] = ("models", "files", "batches")
 _SECRET = ("authorization", "api-key", "cookie")
 MODELS = (
     "gpt-6-astra",
@@ -50,8 +54,8 @@ class Api:
 
     `api_key`: the only one taken, None takes any. `models`: the only ones there are, None knows any.
     `strict`: refuse what OpenAI refuses. `delay`: seconds before each piece of an answer that does not say.
-    `flags`: words that moderation flags, with their categories. `errors`: what went wrong in the fake
-    itself or in a responder.
+    `flags`: words that moderation flags, with their categories. `batches`: files and batches. `errors`: what
+    went wrong in the fake itself or in a responder.
     """
 
     script: Script = field(default_factory=Script)
@@ -61,12 +65,14 @@ class Api:
     strict: bool = True
     delay: float = 0.0
     flags: dict[str, frozenset[str]] = field(default_factory=dict)
+    batches: Batches = field(default_factory=Batches)
     errors: list[Exception] = field(default_factory=list)
 
     async def handle(self, http: HttpRequest, reply: Reply) -> None:
         """Answer one request, whatever it is."""
         path = http.path.removeprefix("/v1").rstrip("/") or "/"
-        endpoint = _PATHS.get(path, "models" if path.startswith("/models/") else "unknown")
+        below = (name for name in _BELOW if path.startswith(f"/{name}/"))
+        endpoint = _PATHS.get(path) or next(below, "unknown")
         headers = {name: value for name, value in http.headers.items() if name not in _SECRET}
         key = http.headers.get("authorization", "").removeprefix("Bearer ").strip()
         request = self.recorder.add(
@@ -97,6 +103,9 @@ class Api:
         self._check_key(key)
         if request.endpoint == "unknown":
             raise invalid(f"Invalid URL ({http.method} {http.path})", status=404)
+        if request.endpoint in ("files", "batches"):
+            await self._batch(request, http, reply)
+            return
         if http.method != ("GET" if request.endpoint == "models" else "POST"):
             message = f"Not allowed to {http.method} on {http.path}."
             raise invalid(message, None, "method_not_supported", 405)
@@ -144,6 +153,35 @@ class Api:
             delivery.json(200, answer)
         else:
             delivery.json(200, moderations.answer(request.body, self.flags))
+
+    async def _batch(self, request: Request, http: HttpRequest, reply: Reply) -> None:
+        delivery = Delivery(reply, request)
+        step = await self.script.step(request)
+        _, *names = http.path.removeprefix("/v1").strip("/").split("/")
+        if step is not None:
+            await delivery.step(step)
+            return
+        match (request.endpoint, http.method, names):
+            case ("files", "POST", []):
+                content_type = http.headers.get("content-type", "")
+                delivery.json(200, self.batches.upload(content_type, http.body))
+            case ("files", "GET", [name, "content"]):
+                content = self.batches.content(name)
+                reply.whole(200, {"content-type": "application/octet-stream"}, content)
+            case ("batches", "POST", []):
+                delivery.json(200, self.batches.create(request.body))
+            case ("batches", "GET", []):
+                delivery.json(200, self.batches.listing())
+            case ("batches", "GET", [name]):
+                batch = self.batches.poll(name)
+                request.billed = Usage(batch.tokens, 0) if batch.tokens else None
+                batch.tokens = 0
+                delivery.json(200, batch.body())
+            case ("batches", "POST", [name, "cancel"]):
+                delivery.json(200, self.batches.cancel(name))
+            case _:
+                message = f"Not allowed to {http.method} on {http.path}."
+                raise invalid(message, None, "method_not_supported", 405)
 
     def _models(self, request: Request, reply: Reply) -> None:
         names = MODELS if self.models is None else self.models

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from django_chatgpt.testing import moderations, parameters
+from django_chatgpt.testing.batches import Plan
 from django_chatgpt.testing.endpoints import Api
 from django_chatgpt.testing.recorder import Endpoint, Request
 from django_chatgpt.testing.script import GENERATING, Responder, Rule
@@ -95,6 +96,7 @@ class FakeOpenAI:
         """Forget script and records, and drop the requests still being answered; idle connections stay."""
         self._api.script.clear()
         self._api.flags.clear()
+        self._api.batches.clear()
         self._server.drop_busy()
         self._api.recorder.clear()
         self._api.errors.clear()
@@ -124,7 +126,7 @@ class FakeOpenAI:
 
         `contains`: anywhere in the texts of the request, so also in every later turn of the conversation;
         `question`: in the last message of the user; `endpoint`: "chat", "responses", "embeddings",
-        "moderations"; None is the first two.
+        "moderations", "files", "batches"; None is the first two.
         """
 
         def fits(request: Request) -> bool:
@@ -149,6 +151,10 @@ class FakeOpenAI:
         if strange := set(categories) - set(moderations.CATEGORIES):
             raise ValueError(f"no moderation category {', '.join(sorted(strange))}")
         self._api.flags[word] = frozenset(categories or ("violence",))
+
+    def plan_batch(self, **fields: Any) -> None:
+        """Say what becomes of the next batch; keywords are the fields of `testing.batches.Plan`."""
+        self._api.batches.plans.append(Plan(**fields))
 
     # looking
 

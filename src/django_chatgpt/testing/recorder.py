@@ -9,7 +9,9 @@ from typing import Any, Literal, TypeAlias
 
 from django_chatgpt.testing.steps import Usage
 
-Endpoint: TypeAlias = Literal["chat", "responses", "embeddings", "moderations", "models", "unknown"]
+Endpoint: TypeAlias = Literal[
+    "chat", "responses", "embeddings", "moderations", "models", "files", "batches", "unknown"
+]
 
 
 @dataclass(slots=True, eq=False)
