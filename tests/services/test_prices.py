@@ -142,6 +142,14 @@ def test_other_tiers_cost_more_or_less() -> None:
     assert cost("gpt-6-luna", used, service_tier="priority") == Decimal("0.0012")
 
 
+def test_batches_cost_half() -> None:
+    used = usage(1_000)
+    for model, whole in (("text-embedding-3-small", "0.00002"), ("gpt-6-luna", None)):
+        half = cost(model, used, service_tier="batch")
+        assert half == (Decimal(whole) if whole else cost(model, used, service_tier="default")) / 2
+    assert price("text-embedding-3-small", used, base_url=AZURE, service_tier="batch", at=NOW) == UNKNOWN
+
+
 def test_a_tier_without_a_listed_price_is_not_given_the_standard_one() -> None:
     used = usage(1_000, 1_000)
     assert cost("gpt-6-luna", used, service_tier="scale") is None

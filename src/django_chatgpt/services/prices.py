@@ -32,6 +32,7 @@ LARGEST = Decimal(10) ** 12  # what the ledger's column holds
 
 DEFAULT_HOST = urlsplit(DEFAULT_BASE_URL).hostname
 OPENAI = "openai"
+BATCH = "batch"
 STANDARD_TIERS = frozenset({"", "auto", "default", "standard"})
 FREE = ("omni-moderation", "text-moderation")
 # The end of a name that says which version of the model it is; -0613 is from before they had years.
@@ -66,8 +67,9 @@ def price(
 
     `model` is the name the provider answered with. The site may have set its price under the name that was
     `asked` for instead, such as that of a deployment; the list is only asked about the answer's. `usage` is
-    that of a single attempt, as long prompts have prices of their own. `service_tier` is the answer's. `at`
-    is when it was asked, now if None, since prices change; the site's own hold for all tiers and times.
+    that of a single attempt, as long prompts have prices of their own. `service_tier` is the answer's, or
+    "batch" for what went through the Batch API. `at` is when it was asked, now if None, since prices change;
+    the site's own hold for all tiers and times, but for batches, which cost half.
     Usage that contradicts itself has no known cost.
     """
     try:
@@ -80,7 +82,10 @@ def price(
     with localcontext(prec=60):
         for name in (*_names(asked), *_names(model)):
             if name in own:
-                return _rounded(_by_own_price(own[name], usage), "settings")
+                cost = _by_own_price(own[name], usage)
+                if cost is not None and service_tier.lower() == BATCH:
+                    cost /= 2
+                return _rounded(cost, "settings")
         return _by_price_list(model, usage, base_url or DEFAULT_BASE_URL, service_tier.lower(), at)
 
 
@@ -130,7 +135,8 @@ def _by_price_list(
         calculation = found.calc_price(counted, provider, genai_request_timestamp=at, price_context=context)
     except (LookupError, ValueError):
         return UNKNOWN
-    return _rounded(calculation.total_price, source)
+    total = calculation.total_price
+    return _rounded(total / 2 if service_tier == BATCH and context is None else total, source)
 
 
 def _is_local(host: str) -> bool:
@@ -163,7 +169,10 @@ def _context(provider: Provider, found: ModelInfo, service_tier: str, at: dateti
     """What the list calls the tier; LookupError where it would silently take the standard price instead."""
     if service_tier in STANDARD_TIERS:
         return None
-    context = {"service_tier": service_tier}
+    if service_tier == BATCH and provider.id == OPENAI and not found.price_variants:
+        # The list has no tiers for embeddings. Batches of OpenAI cost half: `_by_price_list` halves them.
+        return None
+    context = {"processing" if service_tier == BATCH else "service_tier": service_tier}
     if not any(found is model for model in provider.models) or not any(
         variant.when == context and (variant.constraint is None or variant.constraint.active(at))
         for variant in found.price_variants or ()
