@@ -22,6 +22,8 @@ from django_chatgpt.models import (
     AIUsage,
     EmbeddingChange,
     EmbeddingClaim,
+    EmbeddingJob,
+    EmbeddingJobText,
     EmbeddingScope,
     EmbeddingVector,
     IndexedObject,
@@ -90,6 +92,10 @@ def make_indexed(user: "User", number: int) -> IndexedObject:
     return IndexedObject.objects.create(index="articles", object_key=f"{user.pk} {number}")
 
 
+def make_job(user: "User", number: int) -> EmbeddingJob:
+    return EmbeddingJob.objects.create(user=user, model=f"m{number}", total=number)
+
+
 MAKERS: dict["type[Model]", Callable[["User", int], "Model"]] = {
     AIConfiguration: lambda user, number: AIConfiguration.objects.create(name=f"{user.pk} {number}"),
     AIConversation: make_conversation,
@@ -106,6 +112,10 @@ MAKERS: dict["type[Model]", Callable[["User", int], "Model"]] = {
     ),
     EmbeddingVector: lambda user, number: rows.embedding(user=user, content=f"Text {number}"),
     EmbeddingScope: make_scope,
+    EmbeddingJob: make_job,
+    EmbeddingJobText: lambda user, number: EmbeddingJobText.objects.create(
+        job=make_job(user, number), content_hash="0" * 64, content=f"Text {number}"
+    ),
     EmbeddingChange: lambda user, number: EmbeddingChange.objects.create(
         scope=make_scope(user, number), version=number
     ),

@@ -24,6 +24,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGES = [
     "tutorial/install.md",
     "how-to/ask.md",
+    "how-to/batch.md",
     "how-to/budgets.md",
     "how-to/pgvector.md",
     "how-to/change-embedding-model.md",

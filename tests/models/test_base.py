@@ -22,6 +22,8 @@ TABLES = {
     "AIFunctionCall": "ai_function_call",
     "EmbeddingClaim": "embedding_claim",
     "EmbeddingVector": "embedding_vector",
+    "EmbeddingJob": "embedding_job",
+    "EmbeddingJobText": "embedding_job_text",
     "EmbeddingScope": "embedding_scope",
     "EmbeddingChange": "embedding_change",
     "IndexedObject": "indexed_object",

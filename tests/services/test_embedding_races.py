@@ -105,7 +105,7 @@ def test_what_another_failed_to_embed_is_sent_by_who_waited(
 def test_the_claim_of_a_dead_process_is_taken_when_it_has_run_out(
     user: User, fake_openai: FakeOpenAI
 ) -> None:
-    job = EmbeddingService(user)._job(["a"], dimensions=8)
+    job = EmbeddingService(user).job(["a"], dimensions=8)
     item = Item("a", content_hash_of("a"), ["a"], [1])
     assert claims.take([item.key(job)], uuid7(), LEASE)
 

@@ -9,6 +9,7 @@ from django_chatgpt.admin.embedding import EmbeddingChangeAdmin, EmbeddingScopeA
 from django_chatgpt.admin.event import AITurnEventAdmin
 from django_chatgpt.admin.function import AIFunctionAdmin
 from django_chatgpt.admin.index import IndexedObjectAdmin, IndexedPassageAdmin
+from django_chatgpt.admin.job import EmbeddingJobAdmin, EmbeddingJobTextAdmin
 from django_chatgpt.admin.message import AIMessageAdmin
 from django_chatgpt.admin.turn import AITurnAdmin
 from django_chatgpt.admin.usage import AIUsageAdmin
@@ -25,6 +26,8 @@ __all__ = [
     "AITurnEventAdmin",
     "AIUsageAdmin",
     "EmbeddingChangeAdmin",
+    "EmbeddingJobAdmin",
+    "EmbeddingJobTextAdmin",
     "EmbeddingScopeAdmin",
     "EmbeddingVectorAdmin",
     "IndexedObjectAdmin",

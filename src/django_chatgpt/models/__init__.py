@@ -11,6 +11,7 @@ from django_chatgpt.models.embedding_scope import EmbeddingChange, EmbeddingScop
 from django_chatgpt.models.event import AITurnEvent
 from django_chatgpt.models.function import AIFunction
 from django_chatgpt.models.index import IndexedObject, IndexedPassage
+from django_chatgpt.models.job import EmbeddingJob, EmbeddingJobText
 from django_chatgpt.models.message import AIMessage
 from django_chatgpt.models.turn import AITurn
 from django_chatgpt.models.usage import AIUsage
@@ -28,6 +29,8 @@ __all__ = [
     "AIUsage",
     "EmbeddingChange",
     "EmbeddingClaim",
+    "EmbeddingJob",
+    "EmbeddingJobText",
     "EmbeddingScope",
     "EmbeddingVector",
     "IndexedObject",

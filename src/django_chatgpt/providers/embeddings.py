@@ -106,13 +106,13 @@ def _vectors(data: list[dict[str, Any]], expected: int) -> NDArray[float32]:
         index = item.get("index", place)
         if isinstance(index, bool) or not isinstance(index, int) or index in rows:
             raise ValueError
-        rows[index] = _numbers(item["embedding"])
+        rows[index] = numbers(item["embedding"])
     if sorted(rows) != list(range(expected)):
         raise ValueError
     return unit_rows(np.stack([rows[index] for index in range(expected)]))
 
 
-def _numbers(embedding: object) -> NDArray[float32]:
+def numbers(embedding: object) -> NDArray[float32]:
     """The numbers of one vector; servers that don't know base64 send a list."""
     import numpy as np
 

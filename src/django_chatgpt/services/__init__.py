@@ -4,6 +4,7 @@ from django_chatgpt.services.ai import AIService
 from django_chatgpt.services.batches import EmbeddingBatch, FailedText
 from django_chatgpt.services.embeddings import EmbeddingService, SearchResult
 from django_chatgpt.services.indexes import IndexService, Passage
+from django_chatgpt.services.jobs import EmbeddingJobs
 from django_chatgpt.services.sources import search_function
 from django_chatgpt.services.types import AIResponse, ChatMessage, FunctionCall, Source, TokenUsage
 
@@ -12,6 +13,7 @@ __all__ = [
     "AIService",
     "ChatMessage",
     "EmbeddingBatch",
+    "EmbeddingJobs",
     "EmbeddingService",
     "FailedText",
     "FunctionCall",

@@ -120,7 +120,7 @@ class EmbeddingService:
 
     def prepare_batch(self, texts: Sequence[str], **options: Any) -> Generator[Effect, Any, EmbeddingBatch]:
         """The steps of `create_embeddings_batch`, after everything that may refuse it."""
-        return embedder.embed(self._job(texts, **options))
+        return embedder.embed(self.job(texts, **options))
 
     def prepare_search(
         self,
@@ -136,7 +136,7 @@ class EmbeddingService:
     ) -> Generator[Effect, Any, list[SearchResult]]:
         """The steps of `similarity_search`, after everything that may refuse it."""
         _check_search(query, top_k, threshold, filters, offset)
-        job = self._job([query], model=model, dimensions=dimensions)
+        job = self.job([query], model=model, dimensions=dimensions)
 
         def found(vector: NDArray[float32]) -> list[SearchResult]:
             scope = Scope(job.owner_key, job.model, len(vector))
@@ -172,10 +172,10 @@ class EmbeddingService:
         With `admitted` the rate limits have counted it already; with `truncate` it is cut if it is too long.
         """
         _check_search(query, top_k, threshold, None, 0)
-        job = self._job([query], admitted=admitted, truncate=truncate)
+        job = self.job([query], admitted=admitted, truncate=truncate)
         return _query_vector(job), job.model
 
-    def _job(
+    def job(
         self,
         texts: Sequence[str],
         *,

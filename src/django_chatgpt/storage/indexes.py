@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -18,6 +19,9 @@ from django_chatgpt.storage.primary import atomic, primary, retried
 
 #: How vectors are known that an index has made, and that go with the last passage that has their text.
 MADE_BY_INDEX: Final = {"index": True}
+#: What a batch has embedded for an index, until `drop_orphans` finds that the index has taken it in.
+MADE_FOR_INDEX: Final = {"index": True, "batch": True}
+KEPT_FOR_INDEX: Final = timedelta(days=7)
 
 KEYS_AT_ONCE: Final = 500
 
@@ -239,11 +243,16 @@ def _drop_vectors(hashes: Collection[str]) -> None:
 
 
 def drop_orphans() -> int:
-    """Delete vectors whose object went while they were made; how many there may have been."""
+    """Delete vectors whose object went while they were made; how many there may have been.
+
+    Those that a batch has made for an index have a week to be taken in.
+    """
     used = IndexedPassage.objects.using(primary()).filter(content_hash=OuterRef("content_hash"))
-    rows = EmbeddingVector.objects.using(primary()).filter(
-        ~Exists(used), owner_key="", metadata=MADE_BY_INDEX
-    )
+    own = EmbeddingVector.objects.using(primary()).filter(owner_key="")
+    own.filter(Exists(used), metadata=MADE_FOR_INDEX).update(metadata=MADE_BY_INDEX)
+    late = own.filter(~Exists(used), metadata=MADE_FOR_INDEX, created_at__lt=timezone.now() - KEPT_FOR_INDEX)
+    late.update(metadata=MADE_BY_INDEX)
+    rows = own.filter(~Exists(used), metadata=MADE_BY_INDEX)
     hashes = list(rows.values_list("content_hash", flat=True))
     with atomic():
         _drop_vectors(hashes)
