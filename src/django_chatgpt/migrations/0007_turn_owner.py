@@ -55,12 +55,10 @@ class Migration(migrations.Migration):
             model_name="aiturn",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("owner_key", ""), ("user__isnull", True)),
-                    models.Q(("user__isnull", False), models.Q(("owner_key", ""), _negated=True)),
-                    _connector="OR",
+                    ("user__isnull", True), models.Q(("owner_key", ""), _negated=True), _connector="OR"
                 ),
                 name="ai_turn_owner_key",
-                violation_error_message="owner_key: the user's key, or empty without a user.",
+                violation_error_message="owner_key: the user's key, where there is a user.",
             ),
         ),
     ]

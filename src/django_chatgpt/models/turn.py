@@ -114,8 +114,9 @@ class AITurn(TimeOrdered):
             ),
             models.CheckConstraint(
                 name="ai_turn_owner_key",
-                condition=Q(user__isnull=True, owner_key="") | (Q(user__isnull=False) & ~Q(owner_key="")),
-                violation_error_message=_("owner_key: the user's key, or empty without a user."),
+                # Without a user either: where a user is deleted, MySQL and MariaDB clear the column first.
+                condition=Q(user__isnull=True) | ~Q(owner_key=""),
+                violation_error_message=_("owner_key: the user's key, where there is a user."),
             ),
             models.CheckConstraint(
                 name="ai_turn_active_conversation",
