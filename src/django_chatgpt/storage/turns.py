@@ -6,6 +6,8 @@ who updates no row has lost.
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -32,7 +34,8 @@ from django_chatgpt.storage.primary import atomic, in_transaction, primary
 from django_chatgpt.storage.statements import find, insert, update
 
 TITLE_LENGTH = 60
-OPEN_TRIES = 5
+OPEN_TRIES = 12
+PAUSE_SECONDS = 0.02  # times the number of tries: those who met shall not meet again
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ def open_turn(
     that the conversation is busy with; one whose lease ran out is ended by `sweep` first.
     """
     failure: OperationalError | None = None
-    for _ in range(OPEN_TRIES):
+    for tried in range(OPEN_TRIES):
         try:
             with atomic():
                 return _open(question, model, reserve)
@@ -126,6 +129,7 @@ def open_turn(
             if in_transaction():
                 raise
             failure = error
+            time.sleep(random.uniform(0, PAUSE_SECONDS * (tried + 1)))
             continue
         if question.idempotency_key is not None:
             repeat = find_repeat(question.user_id, question.idempotency_key, question.fingerprint)
