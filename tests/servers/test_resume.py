@@ -8,8 +8,6 @@ from django_chatgpt.testing import Answer, FakeOpenAI, Gate
 from tests.servers.conftest import Browse, Serve, Tables
 from tests.servers.processes import Kind, Stream
 
-pytestmark = pytest.mark.xdist_group("servers")
-
 
 @pytest.mark.parametrize(("first", "second"), [("uvicorn", "gunicorn"), ("gunicorn", "uvicorn")])
 def test_followed_and_stopped_elsewhere(
