@@ -42,8 +42,15 @@ MALFORMED: dict[str, tuple[object, str]] = {
     "OPENAI_TOOL_TIMEOUT": (0, "E007"),
     "OPENAI_APPROVAL_TIMEOUT": (0, "E007"),
     "OPENAI_ON_DISCONNECT": ("abort", "E008"),
+    "OPENAI_TURN_TIMEOUT": (0, "E008"),
     "OPENAI_TURN_LEASE": (0, "E008"),
+    "OPENAI_TURN_RUNNER": ("thread", "E008"),
+    "OPENAI_QUEUE_PATIENCE": (0, "E008"),
+    "OPENAI_WAKE_URL": ("http://host", "E008"),
     "OPENAI_EVENT_RETENTION": (-1, "E008"),
+    "OPENAI_ARCHIVE_AFTER": (0, "E008"),
+    "OPENAI_DELETE_AFTER": ("90", "E008"),
+    "OPENAI_EMBEDDING_RETENTION": (0, "E008"),
     "OPENAI_PRICES": ({"m": {"input": 0.1}}, "E009"),
     "OPENAI_DAILY_COST_THRESHOLD": (1.5, "E009"),
     "OPENAI_MONTHLY_COST_THRESHOLD": ("-1", "E009"),
@@ -270,3 +277,14 @@ class TestUnpricedModels:
     def test_a_check_of_other_apps_says_nothing(self, settings: Settings) -> None:
         settings.OPENAI_DEFAULT_MODEL = "mine"
         assert check_prices([apps.get_app_config("auth")]) == []
+
+
+def test_workers_that_there_cannot_be(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.OPENAI_TURN_RUNNER = "celery"
+    monkeypatch.setattr("django_chatgpt.checks.find_spec", lambda name: None)
+    message = only(check_settings())
+    assert isinstance(message, Error)
+    assert message.id == "django_chatgpt.E301"
+    assert "pip install 'django-chatgpt[celery]'" in str(message.hint)
+    monkeypatch.setattr("django_chatgpt.checks.find_spec", lambda name: message)
+    assert check_settings() == []

@@ -690,6 +690,18 @@ def test_a_database_that_comes_back_keeps_the_answer() -> None:
     assert store.ahead[-1] == events[-2:], "what is kept is what is shown"
 
 
+@pytest.mark.parametrize("what", ["record_calls", "save_results"])
+def test_a_database_that_is_away_while_functions_are_called_ends_the_turn(what: str) -> None:
+    """And its end is kept, as is what was said."""
+    call = CallFragment(0, "a", "get_weather", "{}")
+    world, store = World(calls(call, said="x"), text("never read")), Store(refuse={what: RuntimeError()})
+    events, ending = world.run(make_spec(world, store, tools=(WEATHER,)))
+    assert (ending.status, ending.error and ending.error.code) == ("failed", AIServiceError.code)
+    assert [event.type for event in events[-2:]] == ["error", "done"]
+    assert store.log[-1] == ("finish", "failed")
+    assert store.endings == [ending]
+
+
 def test_a_checkpoint_that_fails_does_not_cost_the_answer() -> None:
     class Away(Store):
         def checkpoint(self, text: str) -> bool:
@@ -705,3 +717,67 @@ def test_an_answer_without_end_is_no_answer() -> None:
     world, store = World([Delta(text="x", usage=USAGE), None]), Store()
     _, ending = world.run(make_spec(world, store))
     assert isinstance(ending.error, ProviderProtocolError)
+
+
+class TestTimeLimit:
+    """A turn may take so long and no longer, whatever it does meanwhile."""
+
+    def ran(self, world: World, **changes: Any) -> tuple[list[TurnEvent], Ending, Store]:
+        store = Store()
+        events, ending = world.run(make_spec(world, store, **{"time_limit": 60.0, **changes}))
+        return events, ending, store
+
+    def test_signs_of_life_without_words(self) -> None:
+        events, ending, store = self.ran(World([Delta(text="Half"), *[20.0] * 10]))
+        assert (ending.status, ending.error and ending.error.code) == ("failed", "timeout")
+        assert shown(events) == ["start", "content", "error", "done"]
+        [attempt] = store.attempts
+        assert (attempt.text, attempt.outcome) == ("Half", "failed")
+
+    def test_words_without_end(self) -> None:
+        world = World([each for _ in range(100) for each in (Delta(text="on and "), 10.0)])
+        events, ending, _ = self.ran(world)
+        assert ending.error is not None
+        assert ending.error.code == "timeout"
+        assert said(events) == "on and " * 7
+        assert world.closed == 1
+
+    def test_while_it_waits_to_try_again(self) -> None:
+        world = World(ProviderRateLimitedError(retry_after=50.0), text("late"))
+        _, ending, store = self.ran(world, time_limit=30.0)
+        assert ending.error is not None
+        assert ending.error.code == "timeout"
+        assert (len(world.opened), len(store.attempts)) == (1, 1)
+        assert sum(world.waited) < 31
+
+    def test_while_the_provider_is_silent(self) -> None:
+        class Silent(World):
+            def perform(self, effect: Any) -> Any:
+                if isinstance(effect, OpenStream):
+                    while True:
+                        self.now += 20
+                        due = effect.renewal()
+                        if due is not None:
+                            due()
+                return super().perform(effect)
+
+        _, ending, store = self.ran(Silent())
+        assert ending.error is not None
+        assert ending.error.code == "timeout"
+        assert store.attempts[0].accepted is False
+
+    def test_when_functions_have_returned(self) -> None:
+        def slow(call: FunctionCall) -> str:
+            world.now += 61
+            return "done"
+
+        world = World(calls(CallFragment(0, id="a", name="get_weather", arguments="{}")), outputs=slow)
+        _, ending, store = self.ran(world, tools=[WEATHER])
+        assert ending.error is not None
+        assert ending.error.code == "timeout"
+        assert ("results", ["done"]) in store.log
+        assert len(world.opened) == 1
+
+    def test_one_that_is_done_in_time(self) -> None:
+        _, ending, _ = self.ran(World([Delta(text="1"), 50.0, Delta(finish_reason="stop"), None]))
+        assert ending.status == "completed"

@@ -20,6 +20,7 @@ TABLES = {
     "AIUsage": "ai_usage",
     "AIFunction": "ai_function",
     "AIFunctionCall": "ai_function_call",
+    "AIFunctionJob": "ai_function_job",
     "EmbeddingClaim": "embedding_claim",
     "EmbeddingVector": "embedding_vector",
     "EmbeddingJob": "embedding_job",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Generic, NoReturn, TypeVar
+from typing import Generic, Literal, NoReturn, TypeVar
 
 T = TypeVar("T")
 
@@ -83,6 +83,17 @@ def unless_blank(form: Form[T]) -> Form[T | None]:
     return Form(
         maybe.type, maybe.allowed, lambda raw: maybe.read(None if isinstance(raw, str) and not raw else raw)
     )
+
+
+def or_off(form: Form[T]) -> Form[T | Literal[False] | None]:
+    """None for what follows from other settings, False for nothing at all."""
+
+    def read(raw: object) -> T | Literal[False] | None:
+        if raw is False:
+            return False
+        return None if raw is None or raw == "" else form.read(raw)
+
+    return Form(f"{form.type}, False or None", f"None, False or {form.allowed}", read)
 
 
 def or_default(form: Form[T], default: T) -> Form[T]:

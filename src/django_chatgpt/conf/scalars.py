@@ -142,6 +142,21 @@ def _url(raw: object) -> str:
 url = Form("str", "an http or https URL without user, password, query and fragment", _url)
 
 
+def _redis_url(raw: object) -> str:
+    address = _header_value(raw)
+    try:
+        parts = urlsplit(address)
+        _ = parts.port
+    except ValueError:
+        refuse("is no URL")
+    if parts.scheme not in ("redis", "rediss", "unix") or not (parts.hostname or parts.path):
+        refuse("is no Redis URL")
+    return address
+
+
+redis_url = Form("str", "a redis, rediss or unix URL", _redis_url)
+
+
 class Pattern(Protocol):
     """A compiled pattern of the module regex, which unlike re's can be told when to stop."""
 

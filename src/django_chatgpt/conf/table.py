@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from django_chatgpt.conf.forms import dict_of, list_of, optional, or_default, unless_blank
+from django_chatgpt.conf.forms import dict_of, list_of, optional, or_default, or_off, unless_blank
 from django_chatgpt.conf.scalars import (
     choice,
     duration,
@@ -18,6 +18,7 @@ from django_chatgpt.conf.scalars import (
     money,
     number,
     pattern,
+    redis_url,
     secret,
     text,
     url,
@@ -30,6 +31,7 @@ Dialect = Literal["responses", "chat"]
 DialectChoice = Literal["auto", "responses", "chat"]
 OnDisconnect = Literal["continue", "drain", "cancel"]
 FilterFailure = Literal["closed", "open"]
+TurnRunner = Literal["inline", "celery"]
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 DEFAULT_HOST = "api.openai.com"
@@ -184,21 +186,62 @@ class Tools(Family, check_id="django_chatgpt.E007"):
 
 
 class Turns(Family, check_id="django_chatgpt.E008"):
-    """When a turn ends that nobody waits for."""
+    """When a turn ends that nobody waits for, and how long what was said is kept."""
 
     on_disconnect: Setting[OnDisconnect] = Setting(
         choice("continue", "drain", "cancel"),
         "continue",
         "Whether a turn whose listener has gone is finished, read to the end of the present call, or closed.",
     )
+    turn_timeout = Setting(
+        optional(duration),
+        600,
+        "How long a turn may take, without the time in which it waits for a person; None sets no limit.",
+        unit="seconds",
+    )
     turn_lease = Setting(
         duration, 30, "How long a running turn may give no sign of life before it is ended.", unit="seconds"
+    )
+    turn_runner: Setting[TurnRunner] = Setting(
+        choice("inline", "celery"),
+        "inline",
+        "Who answers what is asked over HTTP or a WebSocket: the process that was asked, or a Celery worker.",
+    )
+    queue_patience = Setting(
+        duration,
+        300,
+        "How long a turn waits for a worker until it is handed to another, and then until it is ended.",
+        unit="seconds",
+    )
+    wake_url = Setting(
+        or_off(redis_url),
+        None,
+        "The Redis by which processes wake those who follow a turn in others; None takes that of the default "
+        "cache or channel layer, False none.",
     )
     event_retention = Setting(
         integer(0),
         86_400,
         "How long the events of a turn are kept when it is over, to be streamed again.",
         unit="seconds",
+    )
+    archive_after = Setting(
+        optional(integer(1)),
+        None,
+        "How long a conversation is unused before it is archived; None archives none.",
+        unit="days",
+    )
+    delete_after = Setting(
+        optional(integer(1)),
+        None,
+        "How long a conversation is unused before it is deleted with all that was said; None keeps it.",
+        unit="days",
+    )
+    embedding_retention = Setting(
+        optional(integer(1)),
+        None,
+        "How long a vector that no index needs is kept after it was written; None keeps it.",
+        unit="days",
     )
 
 

@@ -26,7 +26,7 @@ def ask_aside(attempt: Attempt, renewal: Renewal, clock: Callable[[], float]) ->
     except AIServiceError as error:
         attempt.outcome, attempt.error = "failed", error
     except Stopped as stop:
-        attempt.outcome = stop.why
+        attempt.outcome = stop.outcome
         yield CloseStream()
         raise
     except Exception as error:

@@ -18,12 +18,17 @@ class Stopped(Exception):
     """Somebody wants the turn to end now.
 
     `why`: "cancelled", a person or a lost listener; "interrupted", the process is going away; "lost",
-    somebody else has already ended the turn.
+    somebody else has already ended the turn; "timeout", it has taken longer than it may.
     """
 
-    def __init__(self, why: Literal["cancelled", "interrupted", "lost"]) -> None:
+    def __init__(self, why: Literal["cancelled", "interrupted", "lost", "timeout"]) -> None:
         self.why = why
         super().__init__(why)
+
+    @property
+    def outcome(self) -> str:
+        """What becomes of an attempt that is stopped so, as the ledger calls it."""
+        return "failed" if self.why == "timeout" else self.why
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +67,15 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class OpenChunks:
-    """Call the model outside any turn, streamed. Answers None once the provider has accepted."""
+    """Call the model outside any turn, streamed. Answers None once the provider has accepted.
+
+    `limit` is how many seconds the chunks may take from then on; None: any number.
+    """
 
     endpoint: Endpoint
     body: dict[str, Any]
     timeout: float
+    limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,15 @@ class Run:
         """The next attempt is in the ledger by now."""
         self.next_attempt_id, self.announced = attempt_id, True
 
+    def require_time(self) -> None:
+        """Raise Stopped("timeout") if the turn has taken longer than it may."""
+        limit = self.spec.time_limit
+        if limit is not None and self.clock() - self.began > limit:
+            raise Stopped("timeout")
+
     def checkpoint_due(self) -> bool:
+        """Whether text and lease are to be kept now; asked all the time. Raises Stopped as above."""
+        self.require_time()
         waited = self.clock() - self._saved_at
         return waited >= self.spec.renew_after or (
             waited >= CHECKPOINT_SECONDS and self.spec.log.last > self._saved_seq

@@ -131,7 +131,7 @@ class Judge:
             except AIServiceError as error:
                 judgement.outcome, judgement.error = "failed", error
             except Stopped as stop:
-                judgement.outcome = stop.why
+                judgement.outcome = stop.outcome
                 raise
             finally:
                 judgement.ended = self._clock()

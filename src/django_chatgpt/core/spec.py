@@ -237,7 +237,7 @@ class TurnSpec:
     of every step have to fit into, as those of `request` do; None: whatever there is. `screen` is there if
     questions or answers are to be judged first, `summary` if what is left out is to be summed up. `log`
     numbers the events and holds those that are not kept yet; of a turn that has rested it goes on where it
-    was.
+    was. `time_limit` is how many seconds the turn may take from here on, None: any number.
     """
 
     turn_id: UUID
@@ -257,6 +257,7 @@ class TurnSpec:
     screen: Screen | None = None
     log: EventLog = field(default_factory=EventLog)
     summary: SummaryDue | None = None
+    time_limit: float | None = None
     control: TurnControl = field(default_factory=TurnControl)
     clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random

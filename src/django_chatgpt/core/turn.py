@@ -56,6 +56,7 @@ from django_chatgpt.exceptions import (
     StructuredOutputError,
     TokenLimitError,
     TurnInterruptedError,
+    TurnTimeoutError,
 )
 
 FINISH_AGAIN_SECONDS = (0.1, 0.5, 2.0, 5.0)
@@ -255,6 +256,7 @@ def _save_results(run: Run, results: Sequence[FunctionResult]) -> _Steps:
 def _ask_model(run: Run) -> Generator[Effect | TurnEvent, Any, Attempt]:
     """Get one whole answer, trying again and of other models as long as nobody has seen any of it."""
     spec = run.spec
+    run.require_time()
     request = run.next_request()
     chain = Chain(run.models, spec.max_retries, request.timeout, spec.jitter)
     while True:
@@ -378,6 +380,8 @@ def _stopped(stop: Stopped) -> Ending:
             return Ending("interrupted", "error", error=TurnInterruptedError())
         case "interrupted":
             return Ending("interrupted", "error", error=TurnInterruptedError())
+        case "timeout":
+            return Ending("failed", "error", error=TurnTimeoutError())
 
 
 def _failed(error: AIServiceError) -> Failed:

@@ -10,6 +10,7 @@ from django_chatgpt.models.embedding import EmbeddingVector
 from django_chatgpt.models.embedding_scope import EmbeddingChange, EmbeddingScope
 from django_chatgpt.models.event import AITurnEvent
 from django_chatgpt.models.function import AIFunction
+from django_chatgpt.models.function_job import AIFunctionJob
 from django_chatgpt.models.index import IndexedObject, IndexedPassage
 from django_chatgpt.models.job import EmbeddingJob, EmbeddingJobText
 from django_chatgpt.models.message import AIMessage
@@ -23,6 +24,7 @@ __all__ = [
     "AIConversation",
     "AIFunction",
     "AIFunctionCall",
+    "AIFunctionJob",
     "AIMessage",
     "AITurn",
     "AITurnEvent",

@@ -33,6 +33,11 @@ class AIAlertQuerySet(models.QuerySet["AIAlert"]):
         now = timezone.now()
         return self.unresolved().update(is_resolved=True, resolved_at=now, resolved_by=by, updated_at=now)
 
+    def reopen(self) -> int:
+        """Mark the resolved ones as not dealt with after all; answers how many they were."""
+        nobody: dict[str, Any] = {"resolved_at": None, "resolved_by": None}
+        return self.filter(is_resolved=True).update(is_resolved=False, updated_at=timezone.now(), **nobody)
+
 
 AIAlertManager = models.Manager.from_queryset(AIAlertQuerySet)
 
