@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from django_chatgpt.models import AIConversation, AIMessage, AITurn
-from django_chatgpt.storage.statements import find, insert, update
+from django_chatgpt.storage.statements import find, insert, insert_all, update, update_each
 
 pytestmark = pytest.mark.django_db
 
@@ -78,3 +78,26 @@ def test_a_row_is_found_by_what_it_equals(user: Any, django_user_model: Any) -> 
     )
     assert find(AIConversation, {"pk": own.pk, "user_id": None}, "pk") is None
     assert find(AIConversation, {"pk": sites.pk, "user_id": None}, "title") == ("site",)
+
+
+def test_many_rows_are_written_at_once(user: Any) -> None:
+    conversation = AIConversation.objects.create(user=user)
+    rows = [
+        AIMessage(conversation=conversation, sequence=n, role="user", content=f"{n} ä%s") for n in range(3)
+    ]
+    insert_all(rows)
+    assert [row._state.adding for row in rows] == [False] * 3
+    before = timezone.now()
+    update_each(
+        AIMessage,
+        [({"pk": row.pk, "sequence": n}, {"content": f"new {n}"}) for n, row in enumerate(rows[:2])],
+    )
+    kept = AIMessage.objects.filter(conversation=conversation).order_by("sequence")
+    assert [message.content for message in kept] == ["new 0", "new 1", "2 ä%s"]
+    assert [message.updated_at > before for message in kept] == [True, True, False]
+
+
+def test_nothing_is_written_with_no_statement(django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(0):
+        insert_all([])
+        update_each(AIMessage, [])

@@ -93,13 +93,22 @@ def lock(turn_id: UUID) -> None:
     AITurn.objects.using(primary()).filter(pk=turn_id).update(updated_at=timezone.now())
 
 
-def resume(turn_id: UUID, lease: timedelta) -> bool:
-    """Set a resting turn going if all its calls are decided; of several who try, one is told True."""
+def resume(turn_id: UUID, lease: timedelta, *, waits: bool = False) -> bool:
+    """Set a resting turn going if all its calls are decided; of several who try, one is told True.
+
+    With `waits` it goes on when a worker takes it.
+    """
     if of_turn(turn_id, Status.AWAITING_APPROVAL).exists():
         return False
     now = timezone.now()
     resting = AITurn.objects.using(primary()).filter(pk=turn_id, status=AITurn.Status.AWAITING_APPROVAL)
-    resumed = bool(resting.update(status=AITurn.Status.RUNNING, lease_expires_at=now + lease, updated_at=now))
-    if resumed:
-        of_turn(turn_id, Status.APPROVED).update(status=Status.RUNNING, updated_at=now)
+    status = AITurn.Status.QUEUED if waits else AITurn.Status.RUNNING
+    resumed = bool(resting.update(status=status, lease_expires_at=now + lease, updated_at=now))
+    if resumed and not waits:
+        begin(turn_id)
     return resumed
+
+
+def begin(turn_id: UUID) -> None:
+    """The calls that a person has agreed to are about to be made."""
+    of_turn(turn_id, Status.APPROVED).update(status=Status.RUNNING, updated_at=timezone.now())

@@ -12,7 +12,7 @@ from django_chatgpt.core.log import Piece
 from django_chatgpt.models import AITurnEvent
 from django_chatgpt.models.turn import OVER
 from django_chatgpt.storage.primary import primary
-from django_chatgpt.storage.statements import insert
+from django_chatgpt.storage.statements import insert, insert_all
 
 
 def add(turn_id: UUID, piece: Piece) -> None:
@@ -21,9 +21,8 @@ def add(turn_id: UUID, piece: Piece) -> None:
 
 
 def add_all(pieces: Mapping[UUID, Piece]) -> None:
-    """Write the next pieces of many turns, in one statement."""
-    rows = [_row(turn_id, piece) for turn_id, piece in pieces.items()]
-    AITurnEvent.objects.using(primary()).bulk_create(rows)
+    """Write the next pieces of many turns."""
+    insert_all([_row(turn_id, piece) for turn_id, piece in pieces.items()])
 
 
 def after(turn_id: UUID, number: int, most: int) -> list[tuple[int, str]]:

@@ -45,14 +45,18 @@ class History:
     dropped: int = 0
 
 
-def load_history(conversation_id: UUID, window: Window, *, in_turn: bool = False) -> History:
+def load_history(
+    conversation_id: UUID, window: Window, *, in_turn: bool = False, before: int = END
+) -> History:
     """The newest of what was said that fits into the window, in a form every provider accepts.
+
+    Of that only what has a sequence number less than `before`.
 
     With `in_turn` the last exchange is that of a turn which is not over: it stays whole, whether it fits or
     not, and calls in it may be without their results. Messages that nobody has counted are counted, and
     their counts stored.
     """
-    read = _read(conversation_id, window, in_turn)
+    read = _read(conversation_id, window, in_turn, before)
     # The objects stay the same on the way, but for what is put in where a result is missing.
     counts = {id(line): tokens for line, tokens in zip(read.lines, read.counts, strict=True)}
     messages: list[Any] = from_legacy(read.lines) if read.is_legacy else read.lines
@@ -83,14 +87,14 @@ class _Read:
         return next(found, self.last + 1) - 1
 
 
-def _read(conversation_id: UUID, window: Window, in_turn: bool) -> _Read:
+def _read(conversation_id: UUID, window: Window, in_turn: bool, before: int) -> _Read:
     """The lines from the first that does not fit any more, in their order."""
     room = window.room - window.used
     read = _Read([], [], [])
     uncounted: dict[int, int] = {}
     asked, used, oldest = not in_turn, 0, 0
     overhead = window.count({"role": "user", "content": ""})
-    batches = _batches(conversation_id, min(max(room // TOKENS_PER_ROW, FEWEST_ROWS), MOST_ROWS))
+    batches = _batches(conversation_id, min(max(room // TOKENS_PER_ROW, FEWEST_ROWS), MOST_ROWS), before)
     for oldest, role, content, token_count, tool_call_id, status, calls, metadata, old_call in batches:
         read.last = read.last or oldest
         if status == AIMessage.Status.REFUSED:
@@ -123,12 +127,11 @@ def _read(conversation_id: UUID, window: Window, in_turn: bool) -> _Read:
     return read
 
 
-def _batches(conversation_id: UUID, size: int) -> Iterator[Any]:
+def _batches(conversation_id: UUID, size: int, before: int) -> Iterator[Any]:
     """All rows, newest first, in queries that grow: few for a short history, not many for a long one."""
     alias = primary()
     connection = connections[alias]
     key = AIMessage._meta.get_field("conversation").get_db_prep_value(conversation_id, connection)
-    before = END
     while True:
         with connection.cursor() as cursor:
             cursor.execute(_statement(alias), (key, before, size))

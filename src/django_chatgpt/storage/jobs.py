@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -37,6 +37,12 @@ def of_user(user: Any) -> list[EmbeddingJob]:
 def open_jobs() -> list[EmbeddingJob]:
     """Everybody's jobs that are not over, the oldest first."""
     return list(EmbeddingJob.objects.using(primary()).filter(status__in=EmbeddingJob.OPEN).order_by("id"))
+
+
+def named(ids: Iterable[UUID]) -> list[EmbeddingJob]:
+    """The jobs with these ids, the oldest first."""
+    rows = EmbeddingJob.objects.using(primary()).select_related("user")
+    return list(rows.filter(pk__in=list(ids)).order_by("id"))
 
 
 def take(job_id: UUID, holder: UUID, lease: timedelta) -> bool:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, Sum
+from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
 from django_chatgpt.core.messages import TokenUsage
@@ -166,6 +166,26 @@ def turn_totals(turn_id: UUID) -> tuple[TokenUsage, Decimal | None]:
     known = not rows.filter(estimated_cost=None).exists()
     usage = TokenUsage(**{name: sums[name] or 0 for name in names})
     return usage, (sums["cost"] or Decimal(0)) if known else None
+
+
+def totals_by_turn(conversation_id: UUID) -> dict[Any, tuple[int, Decimal | None]]:
+    """Tokens and cost of each turn of a conversation, as `turn_totals` has them. One query."""
+    rows = AIUsage.objects.using(primary()).filter(
+        conversation_id=conversation_id, kind=AIUsage.Kind.CHAT, turn__isnull=False
+    )
+    sums = (
+        rows.order_by()
+        .values("turn")
+        .annotate(
+            tokens=Sum("total_tokens"),
+            cost=Sum("estimated_cost"),
+            unknown=Count("pk", filter=Q(estimated_cost=None)),
+        )
+    )
+    return {
+        row["turn"]: (row["tokens"] or 0, None if row["unknown"] else row["cost"] or Decimal(0))
+        for row in sums
+    }
 
 
 def abandon(before: datetime) -> int:

@@ -7,7 +7,7 @@ database. Values go through their fields as always. What is written here sends n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Context, Decimal
 from functools import lru_cache
 from itertools import chain
@@ -28,10 +28,26 @@ def insert(row: models.Model) -> None:
     alias = primary()
     connection = connections[alias]
     sql, fields = _insert(type(row), alias)
-    values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields]
     with connection.cursor() as cursor:
-        cursor.execute(sql, values)
+        cursor.execute(sql, _values(row, fields, connection))
     row._state.adding, row._state.db = False, alias
+
+
+def insert_all(rows: Sequence[models.Model]) -> None:
+    """Insert new rows of one table, as their driver does many at once."""
+    if not rows:
+        return
+    alias = primary()
+    connection = connections[alias]
+    sql, fields = _insert(type(rows[0]), alias)
+    with connection.cursor() as cursor:
+        cursor.executemany(sql, [_values(row, fields, connection) for row in rows])
+    for row in rows:
+        row._state.adding, row._state.db = False, alias
+
+
+def _values(row: models.Model, fields: Iterable[models.Field[Any, Any]], connection: Any) -> list[Any]:
+    return [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields]
 
 
 def update(
@@ -58,6 +74,29 @@ def update(
         cursor.execute(sql, parameters)
         changed: int = cursor.rowcount
     return changed
+
+
+def update_each(model: _Model, rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
+    """Many such updates, as their driver does many at once; each row is (where, values), all of one form."""
+    if not rows:
+        return
+    alias = primary()
+    connection = connections[alias]
+    now = timezone.now()
+    where, values = rows[0]
+    sql = _update(model, alias, ("updated_at", *values), (), tuple(where), ())
+    fields = [_fields(model)[name] for name in ("updated_at", *values, *where)]
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            sql,
+            [
+                [
+                    field.get_db_prep_save(value, connection)
+                    for field, value in zip(fields, (now, *values.values(), *where.values()), strict=True)
+                ]
+                for where, values in rows
+            ],
+        )
 
 
 def find(model: _Model, where: Mapping[str, Any], *names: str) -> tuple[Any, ...] | None:

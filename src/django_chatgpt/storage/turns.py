@@ -15,7 +15,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from django.db import IntegrityError, OperationalError
-from django.db.models import Case, Max, QuerySet, TextField, Value, When
+from django.db.models import Max, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -31,10 +31,14 @@ from django_chatgpt.storage import events, ledger
 from django_chatgpt.storage.history import History, load_history
 from django_chatgpt.storage.ledger import Hold
 from django_chatgpt.storage.primary import atomic, in_transaction, primary
-from django_chatgpt.storage.statements import find, insert, update
+from django_chatgpt.storage.statements import find, insert, update, update_each
 
 TITLE_LENGTH = 60
 OPEN_TRIES = 12
+EXPIRED: Mapping[str, tuple[str, str]] = {
+    AITurn.Status.AWAITING_APPROVAL: ("approval_expired", "Nobody decided in time."),
+    AITurn.Status.QUEUED: ("interrupted", "No worker has begun the turn in time."),
+}
 PAUSE_SECONDS = 0.02  # times the number of tries: those who met shall not meet again
 
 
@@ -43,6 +47,7 @@ class Question:
     """What opening a turn needs. `lease` is how long its process may be silent before it counts as dead.
 
     Of the `window` the question, and what is sent with it in any case, have used their part.
+    `waits`: the turn is not begun here, but waits for a worker; the lease is for how long it may.
     `admitted` is False of a question that has to be judged first: until then it counts as refused.
     `refusal` is why it is refused already; its turn is over as soon as it is stored. `refused_by` is what
     staff is told about that.
@@ -59,6 +64,7 @@ class Question:
     idempotency_key: str | None = None
     fingerprint: str = ""
     options: dict[str, Any] = field(default_factory=dict)
+    waits: bool = False
     admitted: bool = True
     refusal: AIServiceError | None = None
     refused_by: str = ""
@@ -172,11 +178,11 @@ def _open(question: Question, model: str, reserve: Callable[[int, int], Hold] | 
     turn = AITurn(
         conversation_id=conversation_id,
         user_id=question.user_id,
-        status=AITurn.Status.RUNNING,
+        status=AITurn.Status.QUEUED if question.waits else AITurn.Status.RUNNING,
         idempotency_key=question.idempotency_key,
         request_fingerprint=question.fingerprint,
         options=question.options,
-        started_at=now,
+        started_at=None if question.waits else now,
         lease_expires_at=now + question.lease,
     )
     turn.fill_keys()
@@ -248,7 +254,7 @@ def checkpoint(turn_id: UUID, text: str, lease: timedelta) -> bool:
 def checkpoint_all(
     texts: Mapping[UUID, tuple[str, timedelta]], pieces: Mapping[UUID, Piece]
 ) -> dict[UUID, Literal["cancelled", "lost"]]:
-    """Keep the texts of many turns, renew their leases and go on with their logs, in three statements.
+    """Keep the texts of many turns, renew their leases and go on with their logs, in one transaction.
 
     Answers which of them have to stop: somebody asked for it, or they are over already.
     """
@@ -261,16 +267,19 @@ def checkpoint_all(
 def _checkpoint_all(
     texts: Mapping[UUID, tuple[str, timedelta]],
 ) -> dict[UUID, Literal["cancelled", "lost"]]:
-    now = timezone.now()
-    written = AITurn.objects.using(primary()).filter(pk__in=texts, status=AITurn.Status.RUNNING)
-    written.update(
-        partial_text=Case(
-            *(When(pk=turn_id, then=Value(storable(text))) for turn_id, (text, _) in texts.items()),
-            output_field=TextField(),
-        ),
-        lease_expires_at=now + max(lease for _, lease in texts.values()),
-        updated_at=now,
+    now, running = timezone.now(), AITurn.Status.RUNNING
+    # In the order of their keys, so that nobody waits in a circle.
+    update_each(
+        AITurn,
+        [
+            (
+                {"pk": turn_id, "status": running},
+                {"partial_text": storable(text), "lease_expires_at": now + lease},
+            )
+            for turn_id, (text, lease) in sorted(texts.items())
+        ],
     )
+    written = AITurn.objects.using(primary()).filter(pk__in=texts, status=running)
     asked = dict(written.values_list("pk", "cancel_requested_at"))
     stops: dict[UUID, Literal["cancelled", "lost"]] = {}
     for turn_id in texts:
@@ -356,6 +365,11 @@ def end(turn_id: UUID, status: str, *, partial_text: str, error_code: str, error
         raise Stopped("lost")
 
 
+def is_completed(turn_id: UUID) -> bool:
+    """Whether a turn has come to its own end, which only who runs it can write."""
+    return AITurn.objects.using(primary()).filter(pk=turn_id, status=AITurn.Status.COMPLETED).exists()
+
+
 def admit_question(turn_id: UUID) -> None:
     """The question of a turn has passed: from now on it is part of what was said."""
     AIMessage.objects.using(primary()).filter(turn_id=turn_id, role=AIMessage.Role.USER).update(
@@ -392,6 +406,21 @@ def is_expired(turn: AITurn, now: datetime | None = None) -> bool:
     return turn.is_active and expires is not None and expires < (now or timezone.now())
 
 
+def claim_running(turn_id: UUID) -> bool:
+    """Cancel a running turn over the head of whoever runs it, once; nothing more is written of it there."""
+    now = timezone.now()
+    return bool(
+        running(turn_id).update(
+            status=AITurn.Status.CANCELLED,
+            active_conversation=None,
+            cancel_requested_at=Coalesce("cancel_requested_at", now),
+            lease_expires_at=None,
+            finished_at=now,
+            updated_at=now,
+        )
+    )
+
+
 def claim_expired(turn: AITurn) -> bool:
     """End a turn whose lease ran out, once: of several who try, one is told True.
 
@@ -399,6 +428,7 @@ def claim_expired(turn: AITurn) -> bool:
     """
     now = timezone.now()
     rested = turn.status == AITurn.Status.AWAITING_APPROVAL
+    code, why = EXPIRED.get(turn.status, ("interrupted", "The process that ran the turn went away."))
     return bool(
         AITurn.objects.using(primary())
         .expired(now)
@@ -406,8 +436,8 @@ def claim_expired(turn: AITurn) -> bool:
         .update(
             status=AITurn.Status.CANCELLED if rested else AITurn.Status.INTERRUPTED,
             active_conversation=None,
-            error_code="approval_expired" if rested else "interrupted",
-            error_message="Nobody decided in time." if rested else "The process that ran the turn went away.",
+            error_code=code,
+            error_message=why,
             lease_expires_at=None,
             finished_at=now,
             updated_at=now,
