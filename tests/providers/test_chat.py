@@ -529,6 +529,9 @@ def test_surrogates_left_alone_become_replacement_characters() -> None:
         b'{"choices": [{"delta": {"tool_calls": [{"index": 0, "function": {"arguments": "\\ud83e"}}]}}]}'
     )
     assert heard.calls[0]["arguments"] == "\ufffd"
+    call_of_nobody = b'{"tool_calls": [{"index": 0, "id": "c\\ud83e", "function": {"name": "f\\ud83e"}}]}'
+    heard, _ = hear(b'{"choices": [{"delta": %b}]}' % call_of_nobody)
+    assert (heard.calls[0]["id"], heard.calls[0]["name"]) == ("c\ufffd", "f\ufffd")
 
 
 # an answer in one piece

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
@@ -9,7 +11,7 @@ from typing import Any, Final
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from django_chatgpt.core.request import Endpoint
-from django_chatgpt.exceptions import AIServiceError, ProviderProtocolError
+from django_chatgpt.exceptions import AIServiceError, ProviderProtocolError, TurnTimeoutError
 from django_chatgpt.providers import chat
 from django_chatgpt.providers.async_stream import AsyncStream
 from django_chatgpt.providers.clients import async_client, sync_client
@@ -58,12 +60,15 @@ async def acreate_completion(
 
 
 def stream_completion(
-    endpoint: Endpoint, body: Mapping[str, Any], *, timeout: float = 60.0
+    endpoint: Endpoint, body: Mapping[str, Any], *, timeout: float = 60.0, limit: float | None = None
 ) -> CompletionChunks:
-    """Ask for an answer in chunks; answers when the provider has accepted. Errors are ours."""
+    """Ask for an answer in chunks; answers when the provider has accepted. Errors are ours.
+
+    `timeout` is the seconds of silence that are allowed, `limit` those of all chunks together.
+    """
     parsers: list[_ChunkParser] = []
     stream = open_call(_streamed(endpoint, body, timeout, parsers))
-    return CompletionChunks(stream, parsers[0])
+    return CompletionChunks(stream, parsers[0], limit)
 
 
 async def astream_completion(
@@ -71,20 +76,22 @@ async def astream_completion(
     body: Mapping[str, Any],
     *,
     timeout: float = 60.0,  # noqa: ASYNC109 - of silence, not of the whole
+    limit: float | None = None,
 ) -> AsyncCompletionChunks:
-    """Ask for an answer in chunks; answers when the provider has accepted. Errors are ours."""
+    """Like `stream_completion`, on the running event loop."""
     parsers: list[_ChunkParser] = []
     stream = await aopen_call(_streamed(endpoint, body, timeout, parsers))
-    return AsyncCompletionChunks(stream, parsers[0])
+    return AsyncCompletionChunks(stream, parsers[0], limit)
 
 
 class CompletionChunks:
     """The chunks of one answer. Read to its end or closed, it leaves nothing open; after an error too."""
 
-    def __init__(self, stream: SyncStream, parser: _ChunkParser) -> None:
+    def __init__(self, stream: SyncStream, parser: _ChunkParser, limit: float | None = None) -> None:
         self.request_id = stream.request_id
         self._stream = stream
         self._parser = parser
+        self._until = _end_of(limit)
 
     def __iter__(self) -> CompletionChunks:
         return self
@@ -93,7 +100,7 @@ class CompletionChunks:
         chunks = self._parser.chunks
         while not chunks:
             try:
-                delta = self._stream.read(TICK_SECONDS)
+                delta = self._stream.read(_left(self._until))
             except BaseException:
                 self.close()
                 raise
@@ -111,10 +118,11 @@ class CompletionChunks:
 class AsyncCompletionChunks:
     """The chunks of one answer. Read to its end or closed, it leaves nothing open; after an error too."""
 
-    def __init__(self, stream: AsyncStream, parser: _ChunkParser) -> None:
+    def __init__(self, stream: AsyncStream, parser: _ChunkParser, limit: float | None = None) -> None:
         self.request_id = stream.request_id
         self._stream = stream
         self._parser = parser
+        self._until = _end_of(limit)
 
     def __aiter__(self) -> AsyncCompletionChunks:
         return self
@@ -123,7 +131,7 @@ class AsyncCompletionChunks:
         chunks = self._parser.chunks
         while not chunks:
             try:
-                delta = await self._stream.read(TICK_SECONDS)
+                delta = await self._stream.read(_left(self._until))
             except AIServiceError:
                 await self.aclose()
                 raise
@@ -136,6 +144,18 @@ class AsyncCompletionChunks:
         """Close the connection; what has been read and not fetched is dropped."""
         self._parser.chunks.clear()
         await self._stream.aclose()
+
+
+def _end_of(limit: float | None) -> float:
+    return math.inf if limit is None else time.monotonic() + limit
+
+
+def _left(until: float) -> float:
+    """How long to wait for more. Raises TurnTimeoutError where the time is over, whatever may have come."""
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TurnTimeoutError
+    return min(left, TICK_SECONDS)
 
 
 class _ChunkParser(chat.Parser):

@@ -192,7 +192,7 @@ class DialectParser:
         elif not isinstance(arguments, str):
             arguments = pydantic_core.to_json(arguments).decode()
         if self._lone_surrogates:
-            arguments = _mended(arguments)
+            call_id, name, arguments = map(_mended, (call_id, name, arguments))
         fragment = self._calls.fragment(key, call_id, name, arguments)
         calls = self._delta.calls
         if calls and calls[-1].index == fragment.index:

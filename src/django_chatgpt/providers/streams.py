@@ -15,8 +15,9 @@ from django_chatgpt.core.request import Endpoint, ModelRequest
 from django_chatgpt.exceptions import AIServiceError, InvalidRequestError, ProviderProtocolError
 from django_chatgpt.providers import chat, responses, sending
 from django_chatgpt.providers.answer import Answer, Parser
-from django_chatgpt.providers.async_stream import AsyncStream, Pump
+from django_chatgpt.providers.async_stream import AsyncStream
 from django_chatgpt.providers.clients import async_client, sync_client, timeouts
+from django_chatgpt.providers.sources import source_of
 from django_chatgpt.providers.sync_stream import Reader, SyncStream
 
 __all__ = ["AsyncStream", "SyncStream", "aopen_stream", "open_stream"]
@@ -74,7 +75,7 @@ def open_call(
 
 
 async def aopen_call(call: Call) -> AsyncStream:
-    """Send a prepared call; a task of its own goes on to read the answer."""
+    """Send a prepared call and open its answer."""
     client = async_client(call.endpoint)
     outcome = await sending.apost(client, call.path, call.content, call.timeout, call.model)
     if isinstance(outcome, AIServiceError):
@@ -86,7 +87,7 @@ async def aopen_call(call: Call) -> AsyncStream:
         await response.aclose()
         raise
     request_id = _request_id(response.headers)
-    return AsyncStream(Pump(response, request_id), answer, request_id)
+    return AsyncStream(source_of(response, request_id), answer, request_id)
 
 
 def encode(body: Mapping[str, Any]) -> bytes:

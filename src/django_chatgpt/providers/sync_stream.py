@@ -27,7 +27,7 @@ class Ended:
 
     __slots__ = ("failure",)
 
-    def __init__(self, failure: AIServiceError | None) -> None:
+    def __init__(self, failure: BaseException | None) -> None:
         self.failure = failure
 
 
@@ -87,7 +87,7 @@ class Reader:
         self.headers.put(ended)
         self.items.put(ended)
 
-    def _open_and_read(self) -> AIServiceError | None:
+    def _open_and_read(self) -> BaseException | None:
         on_connection.set(self._note_connection)
         response: httpx2.Response | None = None
         request_id = ""
@@ -102,6 +102,9 @@ class Reader:
             self._pump(response)
         except Exception as error:
             return translate(error, model=self._model, request_id=request_id, reading=response is not None)
+        except BaseException as error:
+            # Not ours to judge, but whoever waits must hear of it: nobody else sees this thread end.
+            return error
         finally:
             with self._lock:
                 self._connection = None
@@ -183,6 +186,8 @@ class SyncStream:
             while not isinstance(item, Ended):
                 parts.append(item)
                 item = items.get_nowait()
+            if not (item.failure is None or isinstance(item.failure, AIServiceError)):
+                raise item.failure
             self._ended, self._failure = True, item.failure
         except queue.Empty:
             pass
