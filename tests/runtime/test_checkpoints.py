@@ -13,7 +13,7 @@ from django_chatgpt.core.events import Content
 from django_chatgpt.core.ids import uuid7
 from django_chatgpt.core.log import EventLog, Piece
 from django_chatgpt.runtime import wakes
-from django_chatgpt.runtime.checkpoints import GATHER_SECONDS, Checkpointed, Checkpoints
+from django_chatgpt.runtime.checkpoints import Checkpointed, Checkpoints
 from django_chatgpt.storage import turns as storage
 
 LEASE = timedelta(seconds=30)
@@ -54,16 +54,22 @@ def turn(turn_id: UUID, log: EventLog | None = None, tell: Any = nobody) -> Chec
     return Checkpointed(turn_id, LEASE, log or EventLog(), tell)
 
 
+async def settled(checkpoints: Checkpoints) -> None:
+    """Return when everything that was left is written, or has failed to be."""
+    while checkpoints._writing is not None:
+        await asyncio.wait({checkpoints._writing})
+
+
 async def test_many_turns_are_one_trip_and_the_latest_text_counts(written: Written) -> None:
     checkpoints = Checkpoints()
     first, second = uuid7(), uuid7()
     checkpoints.leave(turn(first), "a")
     checkpoints.leave(turn(second), "b")
     checkpoints.leave(turn(first), "aa")
-    await asyncio.sleep(3 * GATHER_SECONDS)
+    await settled(checkpoints)
     assert written.trips == [{first: "aa", second: "b"}]
     checkpoints.leave(turn(first), "aaa")
-    await asyncio.sleep(3 * GATHER_SECONDS)
+    await settled(checkpoints)
     assert written.trips[1:] == [{first: "aaa"}]
 
 
@@ -73,7 +79,7 @@ async def test_whoever_has_to_stop_is_told(written: Written) -> None:
     written.stops = {turn_id: "cancelled"}
     checkpoints = Checkpoints()
     checkpoints.leave(turn(turn_id, tell=told.append), "a")
-    await asyncio.sleep(3 * GATHER_SECONDS)
+    await settled(checkpoints)
     assert told == ["cancelled"]
 
 
@@ -83,7 +89,7 @@ async def test_what_is_forgotten_is_not_written(written: Written) -> None:
     checkpoints.leave(turn(kept), "a")
     checkpoints.leave(turn(forgotten), "b")
     await checkpoints.forget(forgotten)
-    await asyncio.sleep(3 * GATHER_SECONDS)
+    await settled(checkpoints)
     assert written.trips == [{kept: "a"}]
 
 
@@ -91,7 +97,8 @@ async def test_what_is_being_written_is_waited_for(written: Written) -> None:
     checkpoints = Checkpoints()
     turn_id = uuid7()
     checkpoints.leave(turn(turn_id), "a")
-    await asyncio.sleep(GATHER_SECONDS * 1.2)
+    while turn_id not in checkpoints._under_way:  # noqa: ASYNC110 - no event says it
+        await asyncio.sleep(0)
     await checkpoints.forget(turn_id)
     assert written.trips == [{turn_id: "a"}]
 
@@ -103,9 +110,9 @@ async def test_a_database_that_is_away_costs_one_checkpoint(
     checkpoints = Checkpoints()
     turn_id = uuid7()
     checkpoints.leave(turn(turn_id), "a")
-    await asyncio.sleep(3 * GATHER_SECONDS)
+    await settled(checkpoints)
     checkpoints.leave(turn(turn_id), "ab")
-    await asyncio.sleep(3 * GATHER_SECONDS)
+    await settled(checkpoints)
     assert written.trips == [{turn_id: "ab"}]
     assert "away" not in caplog.text
 
@@ -117,12 +124,12 @@ async def test_what_happened_is_written_once_and_wakes_who_waits(written: Writte
     log.add(Content(content="b"))
     with wakes.waiting(turn_id, lambda: woken.append(log.last)):
         checkpoints.leave(turn(turn_id, log), "ab")
-        await asyncio.sleep(3 * GATHER_SECONDS)
+        await settled(checkpoints)
         log.add(Content(content="c"))
         checkpoints.leave(turn(turn_id, log), "abc")
-        await asyncio.sleep(3 * GATHER_SECONDS)
+        await settled(checkpoints)
         checkpoints.leave(turn(turn_id, log), "abc")
-        await asyncio.sleep(3 * GATHER_SECONDS)
+        await settled(checkpoints)
     assert written.logged == [(turn_id, 1, 2), (turn_id, 3, 3)]
     assert woken == [2, 3]
 
@@ -132,8 +139,8 @@ async def test_what_was_not_written_is_held(written: Written) -> None:
     checkpoints, log, turn_id = Checkpoints(), EventLog(), uuid7()
     log.add(Content(content="a"))
     checkpoints.leave(turn(turn_id, log), "a")
-    await asyncio.sleep(3 * GATHER_SECONDS)
+    await settled(checkpoints)
     log.add(Content(content="b"))
     checkpoints.leave(turn(turn_id, log), "ab")
-    await asyncio.sleep(3 * GATHER_SECONDS)
+    await settled(checkpoints)
     assert written.logged == [(turn_id, 1, 2)]

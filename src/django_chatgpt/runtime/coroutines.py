@@ -87,8 +87,10 @@ class TaskWorld:
                 self._stream = await _open(self._providers.aopen_stream(request), renewal)
             case Complete(endpoint, body, timeout):
                 return await self._providers.acreate_completion(endpoint, body, timeout=timeout)
-            case OpenChunks(endpoint, body, timeout):
-                self._chunks = await self._providers.astream_completion(endpoint, body, timeout=timeout)
+            case OpenChunks(endpoint, body, timeout, limit):
+                self._chunks = await self._providers.astream_completion(
+                    endpoint, body, timeout=timeout, limit=limit
+                )
             case Embed(requests):
                 return await asyncio.gather(*map(self._embedded, requests))
             case Moderate(request, renewal):

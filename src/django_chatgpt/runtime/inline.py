@@ -67,7 +67,7 @@ class InlineWorld:
         self._stream: providers.SyncStream | None = None
         self._chunks: providers.CompletionChunks | None = None
 
-    def stop(self, why: Literal["cancelled"]) -> None:
+    def stop(self, why: stops.Why) -> None:
         """Have the effect end that is being performed, or else the next that may take long."""
         self._stop = Stopped(why)
 
@@ -91,14 +91,14 @@ class InlineWorld:
                 )
             case Complete(endpoint, body, timeout):
                 return self._providers.create_completion(endpoint, body, timeout=timeout)
-            case OpenChunks(endpoint, body, timeout):
-                self._chunks = self._providers.stream_completion(endpoint, body, timeout=timeout)
+            case OpenChunks(endpoint, body, timeout, limit):
+                self._chunks = self._providers.stream_completion(endpoint, body, timeout=timeout, limit=limit)
             case CloseStream():
                 self._close()
             case Embed(requests):
                 return self._embed(requests)
             case Moderate(request, renewal):
-                judging = _in_a_thread(partial(self._providers.moderate, request))
+                judging = in_a_thread(partial(self._providers.moderate, request))
                 while not wait({judging}, timeout=CHECKPOINT_SECONDS).done:
                     self._renew(renewal)
                 return judging.result()
@@ -113,7 +113,7 @@ class InlineWorld:
     def _embed(self, requests: Sequence[EmbeddingRequest]) -> list[Embeddings | AIServiceError]:
         """One call here, several in threads: they wait for the network and touch no database."""
         first, *others = [partial(self._embedded, request) for request in requests]
-        waiting = [_in_a_thread(other) for other in others]
+        waiting = [in_a_thread(other) for other in others]
         return [first(), *(future.result() for future in waiting)]
 
     def _embedded(self, request: EmbeddingRequest) -> Embeddings | AIServiceError:
@@ -153,7 +153,7 @@ class InlineWorld:
 SLOW = (OpenStream, Moderate, CallFunctions)
 
 
-def _in_a_thread(function: Callable[[], Any]) -> Future[Any]:
+def in_a_thread(function: Callable[[], Any]) -> Future[Any]:
     """Do something elsewhere, so that somebody may be told meanwhile that it takes time."""
     future: Future[Any] = Future()
     context = copy_context()
@@ -211,7 +211,7 @@ def drive(
                     yield step
                 continue
             if heartbeat is not None and watched and isinstance(step, SLOW) and not only_here():
-                waiting = _in_a_thread(partial(world.perform, step))
+                waiting = in_a_thread(partial(world.perform, step))
                 while not wait({waiting}, timeout=heartbeat).done:
                     shown_at = time.monotonic()
                     yield None

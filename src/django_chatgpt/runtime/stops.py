@@ -23,7 +23,8 @@ from django_chatgpt.storage import turns as storage
 #: Seconds between two looks.
 LOOK_SECONDS = 0.4
 
-Tell = Callable[[Literal["cancelled"]], object]
+Why = Literal["cancelled", "interrupted"]
+Tell = Callable[[Why], object]
 
 logger = logging.getLogger("django_chatgpt.turns")
 
@@ -52,11 +53,11 @@ def forget(turn_id: UUID) -> None:
     _running.pop(turn_id, None)
 
 
-def stop(turn_id: UUID) -> None:
+def stop(turn_id: UUID, why: Why = "cancelled") -> None:
     """Stop the turn if it runs in this process."""
     tell = _running.pop(turn_id, None)
     if tell is not None:
-        tell("cancelled")
+        tell(why)
 
 
 def due() -> bool:

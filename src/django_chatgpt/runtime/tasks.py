@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, Literal, TypeVar
 
+from django_chatgpt.alarm import Alarm
 from django_chatgpt.core.effects import Stopped
 from django_chatgpt.core.events import TurnEvent
 from django_chatgpt.core.spec import Ending, TurnSpec
@@ -30,7 +30,7 @@ class TurnTask:
     """A turn in a task of its own, and the one who listens to it.
 
     Made and used on one event loop. What the listener has not fetched yet is kept; there is never more
-    of it than the answer is long.
+    of it than the answer is long, nor than the listener wants there to be: then it is `overrun`.
     """
 
     def __init__(
@@ -38,11 +38,14 @@ class TurnTask:
     ) -> None:
         self.spec = spec
         self.ending: Ending | None = None
+        self._broken_by: BaseException | None = None
         self._on_disconnect = on_disconnect
         lease = timedelta(seconds=3 * spec.renew_after)
         self._world = TaskWorld(functions, Checkpointed(spec.turn_id, lease, spec.log, self.stop))
-        self._events: deque[TurnEvent] = deque()
+        self._events: list[TurnEvent] = []
         self._listener: asyncio.Future[None] | None = None
+        self.overrun = False
+        self._most: int | None = None
         self._watched = True
         self._begun = False
         self._over = False
@@ -55,30 +58,48 @@ class TurnTask:
         _running.add(self._task)
         self._task.add_done_callback(_running.discard)
 
-    async def events(self, heartbeat: float | None = None) -> AsyncGenerator[list[TurnEvent]]:
+    async def events(
+        self, heartbeat: float | None = None, most: int | None = None
+    ) -> AsyncGenerator[list[TurnEvent]]:
         """Yield what has happened since the last time; with `heartbeat`, an empty list after silence.
 
         `heartbeat` is in seconds. Leaving early is what a lost listener looks like; see `leave`.
+
+        With `most`, a listener for whom more events than that are waiting is told nothing any more: this
+        ends, with `overrun`. The rest is in the log. It still counts as listening, until it calls `leave`.
+
+        Raises what broke the turn off that was no Exception, as a request that a test does not allow.
         """
+        alarm = Alarm(asyncio.get_running_loop(), self._wake_listener)
+        self._most = most
         try:
             while True:
+                if self.overrun:
+                    return
                 if self._events:
-                    batch = list(self._events)
-                    self._events.clear()
+                    batch, self._events = self._events, []
                     yield batch
                 elif self._over:
+                    if self._broken_by is not None:
+                        raise self._broken_by
                     return
-                elif not await self._something(heartbeat):
-                    yield []
+                else:
+                    if heartbeat is not None:
+                        alarm.set(heartbeat)
+                    await self._something()
+                    if not (self._events or self._over or self.overrun):
+                        yield []
         finally:
-            self.leave()
+            alarm.cancel()
+            if not self.overrun:
+                self.leave()
 
     def leave(self) -> None:
         """Nobody listens any more: do what `on_disconnect` says."""
         if self._over or not self._watched:
             return
         self._watched = False
-        self._events.clear()
+        self._events = []
         if self._on_disconnect == "drain":
             self.spec.control.stop_after_call = True
         elif self._on_disconnect == "cancel":
@@ -94,35 +115,37 @@ class TurnTask:
         if self._begun:
             self._task.cancel()
 
-    async def _something(self, heartbeat: float | None) -> bool:
-        """Wait for an event or the end. False: `heartbeat` seconds went by without."""
-        loop = asyncio.get_running_loop()
-        self._listener = listener = loop.create_future()
-        timer = None if heartbeat is None else loop.call_later(heartbeat, _wake, listener)
+    async def _something(self) -> None:
+        """Wait for an event, the end, or the heartbeat."""
+        self._listener = asyncio.get_running_loop().create_future()
         try:
-            await listener
+            await self._listener
         finally:
             self._listener = None
-            if timer is not None:
-                timer.cancel()
-        return bool(self._events) or self._over
+
+    def _wake_listener(self) -> None:
+        if self._listener is not None and not self._listener.done():
+            self._listener.set_result(None)
 
     def _show(self, event: TurnEvent) -> None:
-        if self._watched:
+        if self._watched and not self.overrun:
             self._events.append(event)
-            if self._listener is not None:
-                _wake(self._listener)
+            if self._most is not None and len(self._events) > self._most:
+                self.overrun = True
+                self._events = []
+            self._wake_listener()
 
     async def _run(self) -> None:
         self._begun = True
         try:
             await self._drive()
+            if self._broken_by is not None and not self._watched:
+                raise self._broken_by
         finally:
             self._over = True
             stops.forget(self.spec.turn_id)
             stops.looks().end()
-            if self._listener is not None:
-                _wake(self._listener)
+            self._wake_listener()
         if self._world.cancelled and not self._stopping:
             raise asyncio.CancelledError
 
@@ -145,6 +168,10 @@ class TurnTask:
                 answer = await self._world.perform(step)
             except Exception as caught:
                 error = caught
+            except (asyncio.CancelledError, GeneratorExit):
+                raise
+            except BaseException as caught:
+                self._broken_by, error = caught, Stopped("interrupted")
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *arguments: Any) -> None:
@@ -171,11 +198,6 @@ async def opened(opening: Coroutine[Any, Any, T]) -> T:
 def _left(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and task.exception() is None and isinstance(task.result(), TurnTask):
         task.result().leave()
-
-
-def _wake(listener: asyncio.Future[None]) -> None:
-    if not listener.done():
-        listener.set_result(None)
 
 
 async def wait_for_turns() -> None:
