@@ -289,6 +289,18 @@ class TestModels:
         assert access.allowed_of(user, ["gpt-6-sol", "gpt-6-tiny"]) == ["gpt-6-sol", "gpt-6-tiny"]
 
 
+@pytest.mark.parametrize("model", ["a\nBcc: x", "a\x1b[31m", "a\x0bb", "gpt-\u202e6", "\ufffe"])
+def test_a_model_is_called_by_what_can_be_printed(model: str, user: User, fake_openai: FakeOpenAI) -> None:
+    """Its name goes into the ledger, and from there to a terminal, a picture, the subject of a mail."""
+    with pytest.raises(InvalidRequestError) as refused:
+        AIService(user).ask("Hi", model=model)
+    assert set(refused.value.fields) == {"model"}
+    with pytest.raises(InvalidRequestError):
+        access.choose_embedding_model(user, model)
+    fake_openai.assert_nothing_asked()
+    assert not AITurn.objects.exists()
+
+
 def test_the_adapter_has_the_last_word_about_the_model(
     user: User, settings: Settings, fake_openai: FakeOpenAI, pay: None
 ) -> None:

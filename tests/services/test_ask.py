@@ -28,7 +28,7 @@ from django_chatgpt.exceptions import (
 from django_chatgpt.functions.calls import Function
 from django_chatgpt.models import AIConfiguration, AIConversation, AIMessage, AITurn, AIUsage
 from django_chatgpt.services import AIService
-from django_chatgpt.testing import HTML, Answer, Call, Drop, Failure, FakeOpenAI, Usage
+from django_chatgpt.testing import HTML, Answer, Call, Drop, Failure, FakeOpenAI, StrayRequest, Usage
 
 if TYPE_CHECKING:
     from tests.services.conftest import Async, Sync
@@ -435,3 +435,15 @@ def test_start_names_the_conversation(colour: Colour, user: User, fake_openai: F
     events = colour.stream(AIService(user), "Hi")
     assert isinstance(events[0], Started)
     assert events[0].conversation_id == AIConversation.objects.get().pk
+
+
+def test_what_no_program_may_swallow_comes_out_as_it_is(
+    colour: Colour, user: User, settings: Settings
+) -> None:
+    """A request that a test does not allow is none of the errors a turn may fail with; it ends it, though."""
+    settings.OPENAI_BASE_URL = "http://api.openai.invalid/v1"
+    for ask in (colour.ask, colour.stream):
+        with pytest.raises(StrayRequest):
+            ask(AIService(user), "Hi")
+    assert set(AITurn.objects.values_list("status", "active_conversation")) == {("interrupted", None)}
+    assert set(AIUsage.objects.values_list("outcome", flat=True)) == {"interrupted"}

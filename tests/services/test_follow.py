@@ -11,7 +11,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
@@ -275,3 +275,78 @@ def test_waiting_for_the_end_in_a_coroutine(user: User, fake_openai: FakeOpenAI,
         return seen.text
 
     assert async_to_sync(both)() == "It is done."
+
+
+class TestADatabaseThatIsAway:
+    """As while it is restarted: whoever listens hears the rest once it is back."""
+
+    @pytest.fixture(autouse=True)
+    def usual(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(follow, "LOOK_SECONDS", 0.01)
+        # A test's own transaction is no reason to give up.
+        monkeypatch.setattr(follow, "in_transaction", lambda: False)
+
+    @pytest.fixture
+    def turn(self, user: User, fake_openai: FakeOpenAI) -> AITurn:
+        script(fake_openai)
+        return AITurn.objects.get(pk=AIService(user).ask("Hi").turn_id)
+
+    @pytest.mark.parametrize("broken", ["find_turn", "storage.after"])
+    @pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+    def test_it_is_waited_for(
+        self, turn: AITurn, user: User, monkeypatch: pytest.MonkeyPatch, broken: str, error: type[Exception]
+    ) -> None:
+        shown = replay(turn.pk, user)
+        for colour in ("sync", "async"):
+            with monkeypatch.context() as patch:
+                tried = fail_twice(patch, broken, error)
+                if colour == "sync":
+                    assert replay(turn.pk, user) == shown
+                else:
+                    watch = Watch(turn.pk, user.pk)
+                    assert async_to_sync(listen_to_all)(watch) == shown
+                assert len(tried) > 2
+
+    def test_whoever_waits_for_a_whole_answer(
+        self, turn: AITurn, user: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for wait in (follow.wait, async_to_sync(follow.await_end)):
+            with monkeypatch.context() as patch:
+                fail_twice(patch, "snapshot", OperationalError)
+                assert wait(turn.pk, user.pk).over
+
+    def test_not_for_ever(self, turn: AITurn, user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(follow, "AWAY_SECONDS", 0.0)
+        fail_twice(monkeypatch, "find_turn", OperationalError)
+        with pytest.raises(OperationalError):
+            replay(turn.pk, user)
+
+    def test_not_in_a_transaction_which_is_lost(
+        self, turn: AITurn, user: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(follow, "in_transaction", lambda: True)
+        fail_twice(monkeypatch, "find_turn", OperationalError)
+        with pytest.raises(OperationalError):
+            replay(turn.pk, user)
+
+
+async def listen_to_all(watch: Watch) -> list[TurnEvent]:
+    return [event async for batch in follow.afollow(watch) for event in batch]
+
+
+def fail_twice(patch: pytest.MonkeyPatch, name: str, error: type[Exception]) -> list[Any]:
+    """What is called in `follow` fails so, twice; each call of it is noted."""
+    owner: Any = follow
+    for part in name.split(".")[:-1]:
+        owner = getattr(owner, part)
+    name = name.rpartition(".")[2]
+    real, tried = getattr(owner, name), list[Any]()
+
+    def call(*arguments: Any) -> Any:
+        tried.append(arguments)
+        if len(tried) < 3:
+            raise error("the database system is shutting down")
+        return real(*arguments)
+
+    patch.setattr(owner, name, call)
+    return tried

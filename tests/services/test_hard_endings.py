@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
+from django.db import OperationalError
 from django.utils import timezone
 from pytest_django import Settings
 
 from django_chatgpt.core.effects import Stopped
+from django_chatgpt.core.events import Finished
 from django_chatgpt.core.history import NO_ANSWER, UNKNOWN_RESULT
 from django_chatgpt.exceptions import AIServiceError, ContentFilterError
 from django_chatgpt.functions import Function, function_registry
@@ -27,7 +30,7 @@ from django_chatgpt.models import (
 )
 from django_chatgpt.runtime import inline
 from django_chatgpt.runtime.tasks import wait_for_turns
-from django_chatgpt.services import AIService, approvals, chat
+from django_chatgpt.services import AIService, approvals, chat, follow
 from django_chatgpt.services.turns import TurnLog
 from django_chatgpt.storage import calls as call_storage
 from django_chatgpt.testing import Answer, Call, Failure, FakeOpenAI
@@ -338,3 +341,31 @@ def test_a_function_that_takes_time_is_no_silence_either(user: User, fake_openai
     kinds = [event and event.type for event in chat.run(prepared, release=True, heartbeat=0.1)]
     assert None in kinds[kinds.index("function_call") : kinds.index("function_result")]
     assert AIFunctionCall.objects.get().status == call_storage.Status.COMPLETED
+
+
+def test_an_ending_that_was_kept_though_the_database_did_not_say_so(
+    colour: Any, user: User, fake_openai: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It went away while it committed: the second try finds what the first has done."""
+    writing, lost = TurnLog._writing, list[str]()
+
+    @contextmanager
+    def torn(log: TurnLog) -> Iterator[None]:
+        with writing(log):
+            yield
+        if not lost and AITurn.objects.filter(status="completed").exists():
+            lost.append("the answer to COMMIT")
+            raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(TurnLog, "_writing", torn)
+    fake_openai.reply("Hello")
+    events = colour.stream(AIService(user), "Hi")
+    assert lost
+    finished = events[-2]
+    assert isinstance(finished, Finished)
+    answer = AIMessage.objects.get(role="assistant")
+    assert (answer.content, answer.status, finished.message_id) == ("Hello", "complete", answer.pk)
+    turn = AITurn.objects.get()
+    assert (turn.status, turn.error_code) == ("completed", "")
+    assert AIUsage.objects.get().outcome == "completed"
+    assert [each for each in follow.follow(follow.Watch(turn.pk, user.pk)) if each is not None] == events

@@ -183,8 +183,8 @@ def test_the_rows_of_a_user_are_found_by_their_index(user: User) -> None:
     used(user=user)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE ai_usage")
-    span = reports._Span.of_last(30)
+    span = reports.Span.of_last(30)
     own = span.within(reports.of_user(user.pk)).annotate(day=span.day)
     assert "ai_usage_user_timestamp" in own.values("day").annotate(**reports.TOTALS).order_by().explain()
-    everybody = reports._Span.of_last(2).within(reports.of_site())
+    everybody = reports.Span.of_last(2).within(reports.of_site())
     assert "ai_usage_timestamp" in everybody.values("model").annotate(**reports.TOTALS).order_by().explain()

@@ -6,14 +6,30 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
+
 from django_chatgpt.adapter import get_adapter
 from django_chatgpt.conf import conf
 from django_chatgpt.core.messages import Message
 from django_chatgpt.core.request import Endpoint
-from django_chatgpt.exceptions import InvalidRequestError, NotConfiguredError, PermissionDeniedError
+from django_chatgpt.exceptions import (
+    AIServiceError,
+    InvalidRequestError,
+    NotConfiguredError,
+    NotFoundError,
+    PermissionDeniedError,
+)
 from django_chatgpt.models import AIConfiguration, AITurn
 
 MAX_TENANT = 200
+
+
+class NotAuthenticatedError(AIServiceError):
+    """Nobody is signed in, where somebody has to be."""
+
+    code = "not_authenticated"
+    default_message = "Sign in first."
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +44,14 @@ def require(user: Any) -> None:
     """Raise PermissionDeniedError unless this user may ask."""
     if not get_adapter().may_use(user):
         raise PermissionDeniedError()
+
+
+def user_of(user_id: Any) -> Any:
+    """The user with this primary key, which may be given as text. Raises NotFoundError."""
+    try:
+        return get_user_model()._default_manager.get(pk=user_id)
+    except (ObjectDoesNotExist, ValidationError, ValueError, OverflowError):
+        raise NotFoundError(f"user_id: there is no user {user_id}.") from None
 
 
 def account_of(user: Any) -> Account:
@@ -64,6 +88,7 @@ def choose_model(user: Any, asked: str | None, configuration: AIConfiguration | 
 
     Raises InvalidRequestError naming `model`, or `configuration_id`, and what is allowed.
     """
+    _check_name(asked)
     adapter = get_adapter()
     configured = configuration.model if configuration is not None else ""
     wanted = asked or configured or conf.default_model
@@ -85,10 +110,17 @@ def choose_embedding_model(user: Any, asked: str | None) -> str:
 
     Raises InvalidRequestError naming `model`.
     """
+    _check_name(asked)
     model = asked or conf.embedding_model
     if model != conf.embedding_model and not allowed_of(user, [model]):
         raise InvalidRequestError(fields={"model": f"must be {conf.embedding_model}."})
     return model
+
+
+def _check_name(model: str | None) -> None:
+    # It is in the ledger from now on, and so on the terminal, in pictures and in subjects of mails.
+    if model is not None and not model.isprintable():
+        raise InvalidRequestError(fields={"model": "must have printable characters only."})
 
 
 def allowed_of(user: Any, models: Sequence[str]) -> list[str]:

@@ -267,7 +267,7 @@ class AIService:
             text=text,
             conversation_id=conversation.pk if isinstance(conversation, AIConversation) else conversation,
             configuration=self.configuration,
-            **options,
+            **{"inline": True, **options},
         )
         return chat.begin(ask)
 

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from django_chatgpt.adapter import get_adapter
 from django_chatgpt.models import AIAlert
+from django_chatgpt.services.notifications import notify
 from django_chatgpt.services.periods import period_of
 from django_chatgpt.signals import alert_raised
 from django_chatgpt.storage import alerts as storage
@@ -67,8 +68,8 @@ def raise_alert(
 ) -> bool:
     """Raise an alert unless one of this key exists; True if this call did.
 
-    `kind` is the word the signal carries: "budget", "cost", "price", "breaker". `key` names what it is about
-    and when, such as "cost:day:2026-11-22".
+    `kind` is the word the signal carries: "budget", "cost", "price", "breaker", "report". `key` names what it
+    is about and when, such as "cost:day:2026-11-22".
     """
     if key in told:
         return False
@@ -104,11 +105,22 @@ def _tell(kind: str, alert: AIAlert) -> None:
         user_id=alert.user_id,
         conversation_id=alert.conversation_id,
     )
+    if alert.user_id is not None:
+        notify(alert.user_id, _notice(kind, alert))
     recipients = get_adapter().alert_recipients(alert)
     if recipients:
         transaction.on_commit(
             lambda: _mail(alert, [str(address) for address in recipients]), using=using, robust=True
         )
+
+
+def _notice(kind: str, alert: AIAlert) -> dict[str, Any]:
+    """What the user is told of an alert about them: that there is one, and of their own budget which.
+
+    What else it says is for those who run the site.
+    """
+    notice = {"event": "alert", "alert_id": alert.pk, "kind": kind, "severity": str(alert.severity)}
+    return notice | {"title": alert.title} if kind == "budget" else notice
 
 
 def _remember(key: str) -> None:
@@ -173,12 +185,15 @@ def budget(standing: Standing, *, refused: bool = False) -> None:
     )
 
 
-def threshold(standing: Standing) -> None:
-    """Tell of a day or month that has cost more than OPENAI_DAILY_ or MONTHLY_COST_THRESHOLD."""
+def threshold(standing: Standing) -> bool:
+    """Tell of a day or month that has cost more than OPENAI_DAILY_ or MONTHLY_COST_THRESHOLD, once.
+
+    True if this call did.
+    """
     window = standing.window
     if standing.spent <= window.limit:
-        return
-    raise_alert(
+        return False
+    return raise_alert(
         "cost",
         f"cost:{window.period}:{window.label}",
         severity=Severity.WARNING,

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django_chatgpt.core.ids import uuid7
-from django_chatgpt.core.messages import FunctionCall, FunctionResult
-from django_chatgpt.core.spec import Resumed
+from django_chatgpt.core.messages import FunctionCall
 from django_chatgpt.exceptions import (
     ConflictError,
     InvalidRequestError,
@@ -20,15 +18,14 @@ from django_chatgpt.exceptions import (
 )
 from django_chatgpt.functions import function_registry
 from django_chatgpt.functions.calls import FunctionBox
-from django_chatgpt.models import AIConfiguration, AIFunctionCall, AIMessage, AITurn
-from django_chatgpt.services import access, chat, citations, context, moderation, summaries
-from django_chatgpt.services.budgets import Purse, guarded
+from django_chatgpt.models import AIFunctionCall, AIMessage, AITurn
+from django_chatgpt.services import chat, runners, stored
+from django_chatgpt.services.budgets import guarded
 from django_chatgpt.services.functions import as_text
 from django_chatgpt.services.sweeper import sweep
 from django_chatgpt.storage import calls as storage
-from django_chatgpt.storage import events, ledger, primary
+from django_chatgpt.storage import primary
 from django_chatgpt.storage import turns as turn_storage
-from django_chatgpt.storage.history import load_history
 
 Status = AIFunctionCall.Status
 
@@ -45,7 +42,8 @@ class Decision:
 def decide(user: Any, turn_id: UUID, decision: Decision) -> chat.Prepared | AITurn:
     """Write a decision down. When it was the last one that was missing, the turn is ready to go on.
 
-    Returns the turn as it is where other calls still wait. Raises NotFoundError, also where the turn is
+    Returns the turn as it is where other calls still wait, or where it waits for a worker, its status then
+    being queued. Raises NotFoundError, also where the turn is
     none of this user's business; PermissionDeniedError, ConflictError if the call is decided already or the
     time is over, InvalidRequestError for edited arguments that don't fit, QuotaExceededError if the answer
     can't be paid for.
@@ -76,7 +74,7 @@ def _decide(user: Any, turn_id: UUID, decision: Decision) -> chat.Prepared | AIT
     arguments, fingerprint = call.arguments, call.fingerprint
     if decision.approve and decision.arguments is not None:
         arguments, fingerprint = _edited(turn, call, decision.arguments)
-    box = _box(turn)
+    box = stored.box_of(turn)
     with primary.atomic():
         storage.lock(turn.pk)
         status = Status.APPROVED if decision.approve else Status.DENIED
@@ -84,14 +82,21 @@ def _decide(user: Any, turn_id: UUID, decision: Decision) -> chat.Prepared | AIT
             raise ConflictError("This call is decided already.", code="decided")
         if arguments != call.arguments:
             _rewrite(turn, call, arguments)
-        agreed = [_as_call(each) for each in storage.of_turn(turn.pk, Status.APPROVED)]
+        agreed = [stored.as_call(each) for each in storage.of_turn(turn.pk, Status.APPROVED)]
         rules = chat.Rules.of_the_site()
         # While functions run nothing renews the lease.
         lease = rules.lease + timedelta(seconds=box.patience(agreed))
-        resumed = storage.resume(turn.pk, lease)
+        waits = runners.queues()
+        resumed = storage.resume(turn.pk, runners.patience() if waits else lease, waits=waits)
         turn.refresh_from_db()
+        if not resumed:
+            return turn
         # Whatever fails here takes the decision back: nobody would drive the turn.
-        return _prepare(turn, box, rules) if resumed else turn
+        if not waits:
+            return stored.again(turn, box, rules)
+        stored.reserve(turn, box, rules)
+        runners.enqueue_again(turn.pk)
+        return turn
 
 
 def _meant_calls(turn: AITurn, call_id: str | None) -> list[AIFunctionCall]:
@@ -135,113 +140,3 @@ def _rewrite(turn: AITurn, call: AIFunctionCall, arguments: str) -> None:
             # The provider's own items say what the model wrote; they can't be replayed any more.
             message.metadata.pop("items", None)
             message.save(update_fields=["tool_calls", "metadata", "updated_at"])
-
-
-def _box(turn: AITurn) -> FunctionBox:
-    """The functions that the turn was begun with, as far as they are registered."""
-    names = turn.options.get("functions")
-    known = function_registry.functions
-    chosen = None if names is None else [each for each in known if each.name in names]
-    return FunctionBox.for_user(turn.user, chosen, conversation_id=turn.conversation_id, turn_id=turn.pk)
-
-
-def _prepare(turn: AITurn, box: FunctionBox, rules: chat.Rules) -> chat.Prepared:
-    """The turn, to go on where it stopped, in whichever process this is."""
-    usage, cost = ledger.turn_totals(turn.pk)
-    options = turn.options
-    configuration = _configuration(turn)
-    ask = chat.Ask(
-        user=turn.user,
-        text="",
-        model=options.get("model"),
-        temperature=options.get("temperature"),
-        max_tokens=options.get("max_tokens"),
-    )
-    request = chat.build_request(ask, configuration, access.endpoint_of(turn))
-    request = replace(request, response_schema=options.get("response_schema"))
-    given = citations.kept(options)
-    system = [*chat.system_messages(turn.user, configuration), *citations.recall(given)]
-    window = context.window_of(request, box.schemas, system)
-    summary = summaries.known(turn.conversation_id, window, 0)
-    if summary is not None:
-        system, window = [*system, summary.line], summaries.with_summary(window, summary)
-    history = load_history(turn.conversation_id, window, in_turn=True)
-    unanswered = _unanswered(turn)
-    agreed = [each for each in unanswered if each.status == Status.RUNNING]
-    box.approved = {each.call_id: each.fingerprint for each in agreed}
-    first_step = (
-        AIMessage.objects.using(primary.primary()).filter(turn=turn, role=AIMessage.Role.ASSISTANT).count()
-    )
-    attempt_id, spoken = uuid7(), 0
-    # It rested without a reservation. The next attempt is announced before the calls are made, so that what
-    # they do is not in vain for want of money.
-    purse = Purse.for_turn(turn.user, request, box.schemas, max(rules.max_steps - first_step, 0))
-    hold = None
-    if purse is not None:
-        spoken = history.used + purse.overhead
-        hold = purse.first(spoken, request.model)
-        ledger.announce(
-            attempt_id,
-            user_id=turn.user_id,
-            conversation_id=turn.conversation_id,
-            turn_id=turn.pk,
-            model=request.model,
-            hold=hold,
-        )
-    return chat.prepare(
-        replace(request, messages=(*system, *history.messages)),
-        box,
-        rules,
-        turn_id=turn.pk,
-        conversation_id=turn.conversation_id,
-        user_id=turn.user_id,
-        next_sequence=history.last + 1,
-        attempt_id=attempt_id,
-        window=replace(window, used=history.used),
-        usage=usage,
-        cost=cost,
-        last_event=events.last_number(turn.pk),
-        first_step=first_step,
-        resumed=Resumed(
-            now=[_as_call(each) for each in agreed],
-            refused=[_refusal(each) for each in unanswered if each.status != Status.RUNNING],
-            announced=hold is not None,
-        ),
-        screen=moderation.screen_for(request),
-        given=given,
-        purse=purse,
-        hold=hold,
-        spoken=spoken,
-    )
-
-
-def _configuration(turn: AITurn) -> AIConfiguration | None:
-    """The configuration that the question was asked with."""
-    kept = turn.options.get("configuration_id")
-    if kept is not None:
-        return chat.configuration_in_force(UUID(kept))
-    return chat.configuration_in_force(turn.conversation.configuration_id)
-
-
-def _unanswered(turn: AITurn) -> list[AIFunctionCall]:
-    """The decided calls whose results are not in the transcript yet."""
-    answered = (
-        AIMessage.objects.using(primary.primary())
-        .filter(turn=turn, role=AIMessage.Role.TOOL)
-        .values_list("tool_call_id", flat=True)
-    )
-    decided = storage.of_turn(turn.pk, Status.RUNNING, Status.DENIED, Status.EXPIRED)
-    return [each for each in decided if each.call_id not in set(answered)]
-
-
-def _as_call(row: AIFunctionCall) -> FunctionCall:
-    return FunctionCall(id=row.call_id, name=row.name, arguments=row.arguments)
-
-
-def _refusal(row: AIFunctionCall) -> FunctionResult:
-    return FunctionResult(
-        call=_as_call(row),
-        output="A person has declined this call; it was not made.",
-        status="failed",
-        error_code="approval_denied",
-    )

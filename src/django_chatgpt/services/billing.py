@@ -12,11 +12,18 @@ from django_chatgpt.conf import DEFAULT_BASE_URL
 from django_chatgpt.core.messages import FunctionCall, Message, TokenUsage, storable
 from django_chatgpt.core.reply import MAX_NAME
 from django_chatgpt.core.spec import Attempt
-from django_chatgpt.exceptions import AIServiceError, ProviderUnavailableError
+from django_chatgpt.exceptions import (
+    AIServiceError,
+    ProviderUnavailableError,
+    TurnInterruptedError,
+    TurnTimeoutError,
+)
 from django_chatgpt.services import prices, tokens
 from django_chatgpt.storage.ledger import Bill
 
 FREE = Decimal(0)
+#: Errors that say nothing about what the provider has done.
+OURS = (TurnInterruptedError, TurnTimeoutError)
 
 
 def bill(attempt: Attempt) -> Bill:
@@ -32,7 +39,7 @@ def bill(attempt: Attempt) -> Bill:
         usage, source = TokenUsage(), "estimated"
     elif reply.usage is not None:
         usage, source = reply.usage, "provider"
-    elif attempt.accepted or attempt.error is None or attempt.outcome == "interrupted":
+    elif attempt.accepted or attempt.error is None or isinstance(attempt.error, OURS):
         usage, source = estimate(request.messages, reply.text, reply.calls, request.model), "estimated"
     elif no_answer(attempt.error):
         usage, source = TokenUsage(), "unknown"

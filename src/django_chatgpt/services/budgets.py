@@ -26,6 +26,7 @@ from django_chatgpt.core.screening import TOPIC_TOKENS, topic_request
 from django_chatgpt.core.spec import Screen
 from django_chatgpt.exceptions import InvalidRequestError, NotConfiguredError, QuotaExceededError
 from django_chatgpt.models import AIUsage
+from django_chatgpt.models.fields import MONEY_PLACES
 from django_chatgpt.services import alerts, prices, tokens
 from django_chatgpt.services.periods import local, period_of
 from django_chatgpt.services.sweeper import release_dead
@@ -41,6 +42,7 @@ Answer = TypeVar("Answer")
 # Longer than any call lasts. A turn's reservation lives as long as the turn's own lease is renewed.
 HOLD_LEASE = timedelta(minutes=15)
 NOTHING = Decimal(0)
+SMALLEST = Decimal(1).scaleb(-MONEY_PLACES)
 
 
 class BudgetExceededError(QuotaExceededError):
@@ -103,15 +105,16 @@ class Payer:
         for budget in self.budgets:
             if budget.group is not None:
                 if budget.group in ids:
-                    windows.append(_window(budget, "group", ids[budget.group], budget.group, now))
+                    windows.append(window_of(budget, "group", ids[budget.group], budget.group, now))
             elif budget.scope == "site":
-                windows.append(_window(budget, "site", None, "", now))
+                windows.append(window_of(budget, "site", None, "", now))
             elif self.user_id is not None:
-                windows.append(_window(budget, "user", self.user_id, "", now))
+                windows.append(window_of(budget, "user", self.user_id, "", now))
         return windows
 
 
-def _window(budget: Budget, kind: Any, owner: Any, name: str, now: datetime) -> Window:
+def window_of(budget: Budget, kind: Any, owner: Any, name: str, now: datetime) -> Window:
+    """The window of a budget that `now` lies in, for one owner of it."""
     period = period_of(budget.period, now)
     return Window(kind, owner, name, budget.period, period.label, period.start, period.end, budget.limit)
 
@@ -228,6 +231,13 @@ class Purse:
             amount += replace(self, max_output_tokens=TOPIC_TOKENS).worst(prompt_tokens + told, judge)
         return self._reserve(amount)
 
+    def kept(self, row: AIUsage) -> Hold | None:
+        """What an announced attempt has reserved, as its row tells; None if that is nothing."""
+        if row.reserved_cost is None or row.reserved_until is None:
+            return None
+        windows = tuple(window.key for window in self.payer.windows(row.timestamp))
+        return Hold(row.reserved_cost, row.timestamp, row.reserved_until, windows, row.budget_groups)
+
     def next(self, hold: Hold | None, prompt_tokens: int, model: str) -> Hold:
         """Carry on with what is left of `hold`, or reserve anew where that is not enough for one answer.
 
@@ -297,6 +307,14 @@ def share_used(user: Any) -> Decimal:
     return max(shares, default=NOTHING)
 
 
+def check(user: Any) -> None:
+    """Refuse whoever has nothing left. Nothing is reserved. Raises QuotaExceededError."""
+    payer = Payer.of(user)
+    windows = [] if payer is None else payer.windows(timezone.now())
+    if windows:
+        _require(storage.read(windows), SMALLEST)
+
+
 def announce(reserve: Callable[[], Hold] | None, announced: Callable[..., None]) -> None:
     """Announce a call outside any turn by `announced`, which takes the `hold` that `reserve` answers."""
     if reserve is None:
@@ -353,12 +371,7 @@ def _tell(asked: str, bill: Bill, purse: Purse | None, hold: Hold | None) -> Non
     now = timezone.now()
     calm = hold is not None and hold.calm and bill.cost <= hold.cost
     windows = [] if purse is None or calm else purse.payer.windows(now)
-    limits = [("day", conf.daily_cost_threshold), ("month", conf.monthly_cost_threshold)]
-    thresholds = [
-        _window(Budget("site", period, limit), "site", None, "", now)  # type: ignore[arg-type]
-        for period, limit in limits
-        if limit is not None
-    ]
+    thresholds = threshold_windows(now)
     if not windows and not thresholds:
         return
     standings = storage.read([*windows, *thresholds])
@@ -366,6 +379,16 @@ def _tell(asked: str, bill: Bill, purse: Purse | None, hold: Hold | None) -> Non
         alerts.budget(standing)
     for standing in standings[len(windows) :]:
         alerts.threshold(standing)
+
+
+def threshold_windows(now: datetime) -> list[Window]:
+    """The day and the month that `now` lies in, those of them that have a threshold, as its `limit`."""
+    limits = [("day", conf.daily_cost_threshold), ("month", conf.monthly_cost_threshold)]
+    return [
+        window_of(Budget("site", period, limit), "site", None, "", now)  # type: ignore[arg-type]
+        for period, limit in limits
+        if limit is not None
+    ]
 
 
 def remaining(hold: Hold, cost: Decimal | None) -> Hold:

@@ -28,6 +28,7 @@ from django_chatgpt.core.effects import Db, Effect, Wait
 from django_chatgpt.core.messages import storable
 from django_chatgpt.core.reply import MAX_NAME
 from django_chatgpt.exceptions import AIServiceError
+from django_chatgpt.models.owner import owner_key_of
 from django_chatgpt.services import completions
 from django_chatgpt.services.completions import Completion
 from django_chatgpt.storage import ledger
@@ -39,7 +40,9 @@ logger = logging.getLogger("django_chatgpt.caching")
 
 ALIAS = "default"
 PREFIX = "django_chatgpt:completion:1:"
+OWNED = "django_chatgpt:completions_of:1:"
 MAX_BYTES = 256 * 1024
+MOST_NOTED = 1000  # answers of one user
 # Answers to such requests are made of more than the request, or are no answers yet.
 UNCACHED = frozenset({"tools", "functions", "tool_choice", "function_call", "web_search_options", "stream"})
 LOOK_SECONDS = 0.02  # between looks whether the same request of this process is answered
@@ -62,6 +65,24 @@ def cache_key(completion: Completion) -> str | None:
     except (TypeError, ValueError, RecursionError):
         return None
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def forget(user_id: Any) -> int:
+    """Throw away the answers that a user was given, as far as they are noted; how many."""
+    name = _shelf_of(user_id)
+    try:
+        keys = caches[ALIAS].get(name)
+        if not isinstance(keys, list):
+            return 0
+        caches[ALIAS].delete_many([*keys, name])
+    except Exception as error:
+        logger.warning("The cache failed: %s", type(error).__name__)
+        return 0
+    return len(keys)
+
+
+def _shelf_of(user_id: Any) -> str:
+    return OWNED + hashlib.sha256(owner_key_of(user_id).encode()).hexdigest()
 
 
 def is_cached(completion: Completion) -> bool:
@@ -134,8 +155,16 @@ class _Request:
         """Keep an answer, and let others have it. Empty, it is none."""
         if answer:
             self._try("set", self.key, answer, conf.cache_ttl)
+            self._note()
         if self._try("get", f"{self.key}:asked") == self.token:
             self._try("delete", f"{self.key}:asked")
+
+    def _note(self) -> None:
+        """Note whose answer it is, so that it can be forgotten. Of two who do so at once one may be lost."""
+        name = _shelf_of(self.completion.user_id)
+        known = self._try("get", name)
+        keys = [key for key in known if key != self.key] if isinstance(known, list) else []
+        self._try("set", name, [*keys, self.key][-MOST_NOTED:], conf.cache_ttl)
 
     def _try(self, method: str, *arguments: Any) -> Any:
         if self.broken:

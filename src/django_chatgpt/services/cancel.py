@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django_chatgpt.core.messages import TokenUsage
 from django_chatgpt.models import AITurn, AIUsage
 from django_chatgpt.runtime import stops
 from django_chatgpt.services import closing, observed
 from django_chatgpt.services.results import Snapshot, find_turn, snapshot
 from django_chatgpt.storage import calls, ledger
 from django_chatgpt.storage import turns as storage
-from django_chatgpt.storage.ledger import Bill
 from django_chatgpt.storage.primary import atomic, primary
-
-NEVER_ASKED = Bill(
-    outcome=AIUsage.Outcome.CANCELLED,
-    usage=TokenUsage(),
-    usage_source=AIUsage.Source.ESTIMATED,
-    cost=Decimal(0),
-)
 
 
 def cancel(turn_id: UUID, user_id: Any) -> Snapshot:
@@ -50,7 +40,7 @@ def _end(turn: AITurn) -> bool:
         if not storage.end_resting(turn.pk):
             return False
         for attempt in attempts:
-            ledger.settle(attempt.pk, NEVER_ASKED)
+            ledger.settle(attempt.pk, closing.never_asked(AIUsage.Outcome.CANCELLED))
         calls.give_up(turn.pk)
         turn.refresh_from_db(using=primary())
         closing.close(turn)

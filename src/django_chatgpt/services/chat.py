@@ -1,6 +1,7 @@
 """The one way into a turn: every door calls `begin`, and shows what `run` or `launch` gives.
 
-begin(ask)       may they? store the question and the turn, know everything the turn needs
+begin(ask)       may they? store the question and the turn, know everything the turn needs; or leave it
+                 to a worker, as OPENAI_TURN_RUNNER says
 run(prepared)    the events of the turn, driven by the calling thread
 launch(prepared) the turn in a task of its own, to be listened to
 """
@@ -43,6 +44,7 @@ from django_chatgpt.services import (
     observed,
     patterns,
     rates,
+    runners,
     summaries,
     tokens,
 )
@@ -74,7 +76,8 @@ class Ask:
     """A question as a door has parsed it. None means: as the configuration or the settings say.
 
     `functions`: those the model may call, None for all that are registered. `form`: what the answer has to
-    look like. `passages`: what the answer is to be found in, the best first.
+    look like. `passages`: what the answer is to be found in, the best first. `inline`: this process answers,
+    whatever OPENAI_TURN_RUNNER says.
     """
 
     user: Any
@@ -91,6 +94,7 @@ class Ask:
     functions: Iterable[Function | Callable[..., Any]] | None = None
     form: Form[Any] | None = None
     passages: Sequence[Passage] = ()
+    inline: bool = False
 
     @property
     def user_id(self) -> Any:
@@ -113,10 +117,10 @@ class Prepared:
 def begin(ask: Ask) -> Prepared | AITurn:
     """Store the question and prepare its turn, in one hop to the database.
 
-    Returns the earlier turn where the idempotency key has opened one already. Raises
-    PermissionDeniedError, InvalidRequestError, RateLimitedError, QuotaExceededError, NotFoundError,
-    ConflictError, NotConfiguredError, TokenLimitError, and ContentFilterError when a question with a
-    forbidden pattern is stored.
+    Returns the earlier turn where the idempotency key has opened one already, and the turn as it is where
+    it waits for a worker. Raises PermissionDeniedError, InvalidRequestError, RateLimitedError,
+    QuotaExceededError, NotFoundError, ConflictError, NotConfiguredError, TokenLimitError, ContentFilterError
+    when a question with a forbidden pattern is stored, and WorkerUnavailableError.
     """
     # The SDK takes a second to import. The first question of a process waits for it here; no event loop does.
     import_module("django_chatgpt.providers")
@@ -126,6 +130,7 @@ def begin(ask: Ask) -> Prepared | AITurn:
         return repeated
     forbidden = patterns.find_forbidden([ask.text])
     refusal = None if forbidden is None else ContentFilterError()
+    waits = refusal is None and not ask.inline and runners.queues()
     configuration = ask.configuration or find_configuration(ask.configuration_id)
     if ask.conversation_id is not None:
         own = storage.configuration_of(ask.conversation_id, ask.user_id)
@@ -154,7 +159,8 @@ def begin(ask: Ask) -> Prepared | AITurn:
         text=ask.text,
         token_count=question_tokens,
         window=replace(window, used=window.used + tokens.PER_MESSAGE + question_tokens),
-        lease=rules.lease,
+        lease=runners.patience() if waits else rules.lease,
+        waits=waits,
         conversation_id=ask.conversation_id,
         configuration=configuration,
         session_id=ask.session_id,
@@ -175,23 +181,23 @@ def begin(ask: Ask) -> Prepared | AITurn:
         return opened
     if refusal is not None:
         raise refusal
+    if waits:
+        runners.enqueue(opened.turn_id)
+        return AITurn.objects.using(primary()).get(pk=opened.turn_id)
     box.conversation_id, box.turn_id = opened.conversation_id, opened.turn_id
-    return prepare(
-        replace(request, messages=(*system, *([summary.line] if summary else ()), *opened.history)),
+    return prepare_first(
+        opened,
+        request,
         box,
         rules,
-        turn_id=opened.turn_id,
-        conversation_id=opened.conversation_id,
-        user_id=ask.user_id,
-        next_sequence=opened.next_sequence,
-        attempt_id=opened.attempt_id,
-        window=replace(window, used=opened.used),
+        system=system,
+        window=window,
+        summary=summary,
+        due=summaries.due(opened, summary, request, bare, question_tokens, len(system)),
         check=ask.form.check if ask.form is not None else None,
         screen=screen,
         purse=purse,
-        hold=opened.hold,
         given=given,
-        summary=summaries.due(opened, summary, request, bare, question_tokens, len(system)),
     )
 
 
@@ -221,6 +227,7 @@ class Rules:
     max_retries: int
     fallbacks: Sequence[str]
     on_disconnect: OnDisconnect
+    time_limit: float | None
 
     @classmethod
     def of_the_site(cls) -> Rules:
@@ -230,6 +237,7 @@ class Rules:
             conf.max_retries,
             conf.fallback_models,
             conf.on_disconnect,
+            conf.turn_timeout,
         )
 
 
@@ -297,9 +305,46 @@ def prepare(
         screen=screen,
         log=events,
         summary=summary,
+        time_limit=rules.time_limit,
     )
     observed.begun(turn_id, conversation_id, user_id, request.model, resumed=resumed is not None)
     return Prepared(spec, box, rules.on_disconnect)
+
+
+def prepare_first(
+    opened: storage.OpenedTurn,
+    request: ModelRequest,
+    box: FunctionBox,
+    rules: Rules,
+    *,
+    system: Sequence[Message],
+    window: Window,
+    summary: Summary | None,
+    due: SummaryDue | None,
+    check: Callable[[str], str | None] | None = None,
+    screen: Screen | None = None,
+    purse: Purse | None = None,
+    given: Sequence[Source] = (),
+) -> Prepared:
+    """Everything that driving a turn needs that was opened and never begun."""
+    told = (*system, *([summary.line] if summary else ()), *opened.history)
+    return prepare(
+        replace(request, messages=told),
+        box,
+        rules,
+        turn_id=opened.turn_id,
+        conversation_id=opened.conversation_id,
+        user_id=None if box.user is None else box.user.pk,
+        next_sequence=opened.next_sequence,
+        attempt_id=opened.attempt_id,
+        window=replace(window, used=opened.used),
+        check=check,
+        screen=screen,
+        purse=purse,
+        hold=opened.hold,
+        given=given,
+        summary=due,
+    )
 
 
 def system_messages(user: Any, configuration: AIConfiguration | None) -> list[Message]:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from django_chatgpt.conf import conf
 from django_chatgpt.core.effects import (
     CloseStream,
     Complete,
@@ -23,7 +24,7 @@ from django_chatgpt.core.effects import (
 )
 from django_chatgpt.core.ids import uuid7
 from django_chatgpt.core.messages import FunctionCall, TokenUsage, storable
-from django_chatgpt.core.reply import MAX_NAME, MAX_TIER, MAX_TOKENS
+from django_chatgpt.core.reply import MAX_CHARACTERS, MAX_NAME, MAX_TIER, MAX_TOKENS
 from django_chatgpt.core.request import Endpoint, ModelRequest
 from django_chatgpt.core.retry import Chain
 from django_chatgpt.core.screening import CONTEXT, WINDOW, Judge
@@ -88,6 +89,7 @@ class _Try:
     request_id: str = ""
     service_tier: str = ""
     text: list[str] = field(default_factory=list)
+    size: int = 0
 
     def announce(self) -> None:
         announced = partial(
@@ -180,6 +182,9 @@ class _Try:
         if text:
             self.first_token = self.first_token or time.monotonic()
             self.text.append(text)
+        self.size += len(text) + _arguments_of(part)
+        if self.size > MAX_CHARACTERS:
+            raise self.misread()
 
     def misread(self) -> ProviderProtocolError:
         """The error of an answer that nobody foresaw; it does not hold what the provider sent."""
@@ -261,7 +266,7 @@ def _stream(
         error: AIServiceError
         try:
             attempt.admitted()
-            yield OpenChunks(completion.endpoint, attempt.body, completion.timeout)
+            yield OpenChunks(completion.endpoint, attempt.body, completion.timeout, conf.turn_timeout)
             attempt.accepted = True
             while (chunk := (yield ReadChunk())) is not None:
                 attempt.take(chunk)
@@ -320,6 +325,19 @@ def _texts_of(part: ChatCompletion | ChatCompletionChunk) -> Generator[str]:
         content = getattr(said, "content", None)
         if isinstance(content, str):
             yield storable(content)
+
+
+def _arguments_of(part: ChatCompletion | ChatCompletionChunk) -> int:
+    """How many characters of arguments of calls there are."""
+    size = 0
+    choices: object = part.choices
+    for choice in choices if isinstance(choices, list) else ():
+        said = getattr(choice, "delta", None) or getattr(choice, "message", None)
+        calls = getattr(said, "tool_calls", None)
+        for call in calls if isinstance(calls, list) else ():
+            arguments = getattr(getattr(call, "function", None), "arguments", None)
+            size += len(arguments) if isinstance(arguments, str) else 0
+    return size
 
 
 def _name(given: object, most: int) -> str:

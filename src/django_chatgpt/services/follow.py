@@ -2,6 +2,7 @@
 
 follow, afollow   the events of a turn as they are written, to its end
 wait, await_end   the turn, when it is over
+last_word         how it ended
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 from uuid import UUID
+
+from django.db import InterfaceError, OperationalError
 
 from django_chatgpt.core.events import Content, Done, Failed, Finished, Started, TurnEvent
 from django_chatgpt.core.log import decode
@@ -24,13 +27,24 @@ from django_chatgpt.services.results import Snapshot, find_turn, runs, snapshot,
 from django_chatgpt.services.sweeper import sweep
 from django_chatgpt.storage import events as storage
 from django_chatgpt.storage import turns
+from django_chatgpt.storage.primary import in_transaction
 
-#: Seconds after which whoever was not woken looks again: the turn may run in another process.
+Found = TypeVar("Found")
+
+#: Seconds after which whoever was not woken looks again: the turn may run in another process that can't wake
+#: this one.
 LOOK_SECONDS = 0.5
+#: Seconds for which whoever listens waits for a database that is away, as while it is restarted.
+AWAY_SECONDS = 30.0
 #: Pieces of the log that are read in one trip.
 PIECES = 50
 #: What is not read twice a second: it may be long.
 UNREAD = ("partial_text", "options")
+
+
+def last_event(turn_id: UUID) -> int:
+    """The number of the last event of a turn that is kept, 0 if none is."""
+    return storage.last_number(turn_id)
 
 
 class Watch:
@@ -46,6 +60,7 @@ class Watch:
         self.over = False
         self.behind = False
         self._first: list[TurnEvent] | None = None
+        self._patient = _Patient(self.look)
 
     def begin(self) -> bool:
         """Look for the first time. False: nothing is new, and nothing will be. Raises NotFoundError."""
@@ -53,9 +68,14 @@ class Watch:
         return bool(self._first) or not self.over
 
     def next(self) -> list[TurnEvent]:
-        """What the first look has found, and then what is new at each."""
+        """What the first look has found, and then what is new at each; nothing while the database is away."""
         first, self._first = self._first, None
-        return self.look() if first is None else first
+        if first is not None:
+            return first
+        events = self._patient()
+        if events is None:
+            self.over = self.behind = False
+        return events or []
 
     def look(self) -> list[TurnEvent]:
         """What is new, or a part of it where that is much, in one trip. Raises NotFoundError."""
@@ -79,6 +99,27 @@ class Watch:
         if events:
             self.after = events[-1].seq
         return events
+
+
+class _Patient(Generic[Found]):
+    """Looks into a database that may be away for a while: then None is found."""
+
+    def __init__(self, look: Callable[[], Found]) -> None:
+        self._look = look
+        self._away_since: float | None = None
+
+    def __call__(self) -> Found | None:
+        try:
+            found = self._look()
+        except (OperationalError, InterfaceError):
+            now = time.monotonic()
+            if self._away_since is None:
+                self._away_since = now
+            if in_transaction() or now - self._away_since >= AWAY_SECONDS:
+                raise
+            return None
+        self._away_since = None
+        return found
 
 
 def _without_rests(events: Sequence[TurnEvent], *, over: bool) -> list[TurnEvent]:
@@ -138,7 +179,7 @@ def follow(
             if watch.over:
                 return
             if not watch.behind:
-                rung.wait(LOOK_SECONDS)
+                rung.wait(_patience(heartbeat))
                 rung.clear()
 
 
@@ -156,32 +197,48 @@ async def afollow(watch: Watch, *, heartbeat: float | None = None) -> AsyncGener
             if watch.over:
                 return
             if not watch.behind:
-                await bell.wait()
+                await bell.wait(_patience(heartbeat))
+
+
+def last_word(turn_id: UUID, user_id: Any) -> Finished | Failed | None:
+    """How a turn ended, or came to rest; None while it runs. Raises NotFoundError. It reads the whole log."""
+    watch, found = Watch(turn_id, user_id), None
+    while True:
+        for event in watch.look():
+            if isinstance(event, Finished | Failed):
+                found = event
+        if not watch.behind:
+            return found if watch.over else None
 
 
 def wait(turn_id: UUID, user_id: Any, *, release: bool = False) -> Snapshot:
     """Wait until a turn is over, or rests. Raises NotFoundError."""
-    look = partial(snapshot, turn_id, user_id)
+    look = _Patient(partial(snapshot, turn_id, user_id))
     rung = threading.Event()
     with wakes.waiting(turn_id, rung.set):
-        while not (seen := hop(look) if release else look()).over:
-            rung.wait(LOOK_SECONDS)
+        while (seen := hop(look) if release else look()) is None or not seen.over:
+            rung.wait(_patience())
             rung.clear()
     return seen
 
 
 async def await_end(turn_id: UUID, user_id: Any) -> Snapshot:
     """Like `wait`, in a coroutine."""
-    look = partial(snapshot, turn_id, user_id)
+    look = _Patient(partial(snapshot, turn_id, user_id))
     bell = _Bell()
     with wakes.waiting(turn_id, bell.ring):
-        while not (seen := await ahop(look)).over:
-            await bell.wait()
+        while (seen := await ahop(look)) is None or not seen.over:
+            await bell.wait(_patience())
     return seen
 
 
+def _patience(heartbeat: float | None = None) -> float:
+    seconds = wakes.patience(LOOK_SECONDS)
+    return seconds if heartbeat is None else max(LOOK_SECONDS, min(seconds, heartbeat))
+
+
 class _Bell:
-    """Rung in any thread, heard in a coroutine; by itself after LOOK_SECONDS."""
+    """Rung in any thread, heard in a coroutine."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -191,7 +248,8 @@ class _Bell:
         with suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._rung.set)
 
-    async def wait(self) -> None:
+    async def wait(self, seconds: float) -> None:
+        """Wait until it is rung, at most so long."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._rung.wait(), LOOK_SECONDS)
+            await asyncio.wait_for(self._rung.wait(), seconds)
         self._rung.clear()

@@ -6,7 +6,7 @@ that was cut short is made again: what is stored stays as it is, the ledger has 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
 from functools import partial
@@ -189,6 +189,11 @@ class EmbeddingJobs:
 
         retried(write)
         return row
+
+
+def waiting(ids: Iterable[UUID] | None = None) -> list[EmbeddingJob]:
+    """Everybody's jobs that are not over, or those with these ids as far as there are any."""
+    return storage.open_jobs() if ids is None else storage.named(ids)
 
 
 def _shelf(job: Job) -> embeddings.Shelf:

@@ -29,10 +29,7 @@ def admit(user: Any) -> None:
     A refused request is not counted. Raises RateLimitedError with the seconds until one more is let in.
     Neither cache nor database is asked where no limit is set.
     """
-    limits = conf.rate_limits
-    if not limits:
-        return
-    counted = list(_counted(limits, user))
+    counted = _limits_of(user)
     if not counted:
         return
     limiter = _limiter(caches[ALIAS])
@@ -43,6 +40,21 @@ def admit(user: Any) -> None:
     for item, who in counted:
         if not limiter.hit(item, who):
             raise _refusal(limiter, item, who)
+
+
+def check(user: Any) -> None:
+    """Refuse whoever would be refused now. Nothing is counted. Raises RateLimitedError."""
+    counted = _limits_of(user)
+    limiter = _limiter(caches[ALIAS]) if counted else None
+    for item, who in counted:
+        assert limiter is not None
+        if not limiter.test(item, who):
+            raise _refusal(limiter, item, who)
+
+
+def _limits_of(user: Any) -> list[tuple[RateLimitItem, str]]:
+    limits = conf.rate_limits
+    return list(_counted(limits, user)) if limits else []
 
 
 def _counted(limits: Sequence[RateLimit], user: Any) -> Iterator[tuple[RateLimitItem, str]]:

@@ -3,18 +3,21 @@
 of_user(pk), of_site()     the rows that count
 usage(rows, days)          totals, by model, by day
 by_day_and_model(rows, days)
+statement(rows, by, span)  totals and groups of any days: by day, model, user or kind
+spreadsheet_cell(text)     a text as a spreadsheet may have it
 
 Days are the site's (TIME_ZONE). An attempt that is still being made is in none of these.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 from django.db.models import (
     Case,
@@ -39,6 +42,11 @@ from django_chatgpt.models.fields import MONEY_PLACES
 from django_chatgpt.services.periods import local, midnight
 
 MAX_DAYS = 366
+#: Where a spreadsheet sees a formula begin; in half of Europe a semicolon parts the cells.
+FORMULA = re.compile(
+    r"^(?=[=+\-@\uff1d\uff0b\uff0d\uff20\t\r\n])|(?<=;)(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20])"
+)
+Grouping = Literal["day", "model", "user", "kind"]
 NOTHING = Decimal(0)
 SMALLEST = Decimal(1).scaleb(-MONEY_PLACES)
 TOTALS: dict[str, Any] = {
@@ -89,12 +97,16 @@ def of_user(user_id: Any) -> QuerySet[AIUsage]:
 
 def usage(rows: QuerySet[AIUsage], days: int) -> Usage:
     """What was used in the last `days` days (1 to MAX_DAYS), today included, in three queries."""
-    span = _Span.of_last(days)
+    return usage_within(rows, Span.of_last(days))
+
+
+def usage_within(rows: QuerySet[AIUsage], span: Span) -> Usage:
+    """What was used on some days, in three queries."""
     rows = span.within(rows)
-    models = {model: used for [model], used in _groups(rows, "model")}
-    daily = {day: used for [day], used in _groups(rows.annotate(day=span.day), "day")}
+    models = {model: used for [model], used in groups(rows, "model")}
+    daily = {day: used for [day], used in groups(rows.annotate(day=span.day), "day")}
     return Usage(
-        total=_used(rows.aggregate(**TOTALS)),
+        total=used_of(rows.aggregate(**TOTALS)),
         by_model=dict(sorted(models.items(), key=lambda item: (-(item[1].cost or NOTHING), item[0]))),
         daily={day: daily.get(day, Used()) for day in span.days},
     )
@@ -105,19 +117,39 @@ def by_day_and_model(rows: QuerySet[AIUsage], days: int) -> Iterator[tuple[date,
 
     Days and models without use are left out.
     """
-    span = _Span.of_last(days)
-    for (day, model), used in _groups(span.within(rows).annotate(day=span.day), "day", "model"):
+    span = Span.of_last(days)
+    for (day, model), used in groups(span.within(rows).annotate(day=span.day), "day", "model"):
         yield day, model, used
 
 
-def _groups(rows: QuerySet[AIUsage], *names: str) -> Iterator[tuple[list[Any], Used]]:
+def statement(rows: QuerySet[AIUsage], by: Grouping, span: Span) -> tuple[Used, list[tuple[Any, Used]]]:
+    """What was used in some days: altogether, and for each day, model, user (primary key) or kind.
+
+    Each day of the span is there, of the others what was used; the dearest comes first.
+    """
+    rows = span.within(rows)
+    total = used_of(rows.aggregate(**TOTALS))
+    if by == "day":
+        found = {day: used for [day], used in groups(rows.annotate(day=span.day), "day")}
+        return total, [(day, found.get(day, Used())) for day in span.days]
+    parts = [(value, used) for [value], used in groups(rows, "user_id" if by == "user" else by)]
+    return total, sorted(parts, key=lambda each: (-(each[1].cost or NOTHING), -each[1].tokens, str(each[0])))
+
+
+def spreadsheet_cell(text: str) -> str:
+    """A text that no spreadsheet calculates: anybody may have asked for a model with such a name."""
+    return FORMULA.sub("'", text)
+
+
+def groups(rows: QuerySet[AIUsage], *names: str) -> Iterator[tuple[list[Any], Used]]:
     """The rows taken together that have the same values, with these values, in their order."""
     for found in rows.values(*names).annotate(**TOTALS).order_by(*names):
         sums: dict[str, Any] = dict(found)
-        yield [sums[name] for name in names], _used(sums)
+        yield [sums[name] for name in names], used_of(sums)
 
 
-def _used(sums: dict[str, Any]) -> Used:
+def used_of(sums: dict[str, Any]) -> Used:
+    """What TOTALS has found."""
     known = sums["requests"] > sums["unpriced"] or not sums["requests"]
     # SQLite adds up in floating point.
     cost = (sums["cost"] or NOTHING).quantize(SMALLEST) if known else None
@@ -125,7 +157,7 @@ def _used(sums: dict[str, Any]) -> Used:
 
 
 @dataclass(frozen=True, slots=True)
-class _Span:
+class Span:
     """Some days of the site, and which of them a row belongs to."""
 
     first: date
@@ -133,11 +165,16 @@ class _Span:
     zone: tzinfo | None
 
     @classmethod
-    def of_last(cls, days: int) -> _Span:
-        now = timezone.now()
-        zone = timezone.get_default_timezone() if timezone.is_aware(now) else None
-        today = local(now).date()
-        return cls(today - timedelta(days=days - 1), today, zone)
+    def of_last(cls, days: int) -> Span:
+        """The last days, today included."""
+        today = local(timezone.now()).date()
+        return cls.between(today - timedelta(days=days - 1), today)
+
+    @classmethod
+    def between(cls, first: date, last: date) -> Span:
+        """From one day to another, both included."""
+        zone = timezone.get_default_timezone() if timezone.is_aware(timezone.now()) else None
+        return cls(first, last, zone)
 
     @property
     def days(self) -> list[date]:

@@ -10,11 +10,11 @@ from uuid import UUID
 from django.utils import timezone
 
 from django_chatgpt.conf import conf
-from django_chatgpt.core.messages import Message, TokenUsage
+from django_chatgpt.core.messages import Message
 from django_chatgpt.models import AIFunctionCall, AIMessage, AITurn, AIUsage
-from django_chatgpt.services import billing, closing, context, observed, prices, tokens
+from django_chatgpt.services import billing, closing, context, observed, prices, runners, tokens
 from django_chatgpt.services.periods import aware
-from django_chatgpt.storage import budgets, calls, claims, ledger
+from django_chatgpt.storage import budgets, calls, claims, ledger, queue
 from django_chatgpt.storage import turns as storage
 from django_chatgpt.storage.history import load_history
 from django_chatgpt.storage.ledger import Bill
@@ -23,22 +23,31 @@ from django_chatgpt.storage.primary import atomic, primary
 logger = logging.getLogger("django_chatgpt.turns")
 
 ABANDONED_AFTER = timedelta(hours=6)
+MOST_HAND_OVERS = 1
 
 
-def sweep(turn: AITurn) -> bool:
-    """End a turn whose process died: keep its text, estimate what it took. True if this call did it."""
+def sweep(turn: AITurn, *, alive: bool = False) -> bool:
+    """End a turn whose process died: keep its text, estimate what it took. True if this call did it.
+
+    One that no worker has begun in time is handed to another first, once. `alive`: end one that is still
+    being run. Who runs it finds out at the next write, which is not made.
+    """
+    if not alive and _handed_over(turn):
+        return False
     # Counting tokens may take long, so it is done before anything is locked. The claim fails if the turn
     # was written on meanwhile.
     model = str(turn.options.get("model") or conf.default_model)
     history = load_history(turn.conversation_id, context.whole_window(model), in_turn=True)
     attempts = ledger.open_attempts(turn.pk)
-    # One that is announced while functions run has not been made.
-    made = not (attempts and calls.of_turn(turn.pk, AIFunctionCall.Status.RUNNING).exists())
+    # One that is announced while functions run, or a worker is waited for, has not been made.
+    made = turn.status == AITurn.Status.RUNNING and not (
+        attempts and calls.of_turn(turn.pk, AIFunctionCall.Status.RUNNING).exists()
+    )
     bills = [(attempt, _bill(turn, attempt, history.messages if made else None)) for attempt in attempts]
     text = turn.partial_text
     token_count = tokens.count_text(text, tokens.ANY_MODEL)
     with atomic():
-        if not storage.claim_expired(turn):
+        if not (storage.claim_running(turn.pk) if alive else storage.claim_expired(turn)):
             return False
         turn.refresh_from_db(using=primary())
         for attempt, bill in bills:
@@ -77,16 +86,21 @@ def sweep(turn: AITurn) -> bool:
     return True
 
 
+def _handed_over(turn: AITurn) -> bool:
+    """Whether another worker has been told of a turn that waits, by this call or one that was quicker."""
+    if turn.status != AITurn.Status.QUEUED or conf.turn_runner == "inline":
+        return False
+    if turn.options.get(queue.HANDED_OVER, 0) >= MOST_HAND_OVERS:
+        return False
+    if queue.hand_over(turn, runners.patience()):
+        runners.enqueue_again(turn.pk)
+    return True
+
+
 def _bill(turn: AITurn, attempt: AIUsage, history: Sequence[Message] | None) -> Bill:
     """What an open attempt took, by estimate; `history` is what was sent, None if nothing was."""
     if history is None:
-        return Bill(
-            outcome=AIUsage.Outcome.INTERRUPTED,
-            usage=TokenUsage(),
-            usage_source=AIUsage.Source.ESTIMATED,
-            cost=billing.FREE,
-            error_code="interrupted",
-        )
+        return closing.never_asked(AIUsage.Outcome.INTERRUPTED, "interrupted")
     usage = billing.estimate(history, turn.partial_text, (), attempt.model)
     base_url = str(turn.options.get("base_url", "")) or None
     price = prices.price(attempt.model, usage, base_url=base_url, at=aware(attempt.timestamp))

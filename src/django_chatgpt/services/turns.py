@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, TypedDict
 from uuid import UUID
 
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from django_chatgpt.conf import conf
@@ -89,6 +90,7 @@ class TurnLog:
         self._added = 0
         self._judgements: list[AIUsage] = []
         self._piece: Piece | None = None
+        self._unsure: Settled | None = None
         self._open_calls: set[str] = set()
         if resumed is not None:
             self._open_calls = {call.id for call in resumed.now} | {each.call.id for each in resumed.refused}
@@ -275,13 +277,23 @@ class TurnLog:
                 elif ending.refused == "results":
                     storage.refuse_results(self._turn_id)
                 self._write_log(closing(settled))
-        except Stopped:
-            # Somebody else has ended the turn; what its last attempt took is still known best here.
-            if attempt is not None and bill is not None:
-                with self._writing():
-                    self._settle(attempt.id, bill)
-                    self._release(attempt)
+        except (OperationalError, InterfaceError):
+            # Whether it was kept is known only where the database has said so.
+            self._unsure = settled
             raise
+        except Stopped:
+            if (
+                self._unsure is None
+                or ending.status != "completed"
+                or not storage.is_completed(self._turn_id)
+            ):
+                # Somebody else has ended the turn; what its last attempt took is still known best here.
+                if attempt is not None and bill is not None:
+                    with self._writing():
+                        self._settle(attempt.id, bill)
+                        self._release(attempt)
+                raise
+            settled = self._unsure
         if attempt is not None and bill is not None:
             self._settled(attempt, bill)
             budgets.settled(attempt.request.model, bill, self._purse, self._hold)
