@@ -268,3 +268,27 @@ def test_deleting_one_whose_turn_died(door: Door, user: Any) -> None:
         lease_expires_at=timezone.now() - timedelta(seconds=1),
     )
     assert door.send("DELETE", f"/ai/conversations/{conversation.pk}/").status == 204
+
+
+def test_a_search_looks_at_titles_and_at_what_was_said(door: Door, fake: FakeOpenAI, user: Any) -> None:
+    fake.script("It is a FRUIT.", "It is a tree.")
+    door.ask("What is a quince?")
+    door.ask("What is a 100% larch?")
+    make(user, 1)
+    for search, found in {
+        "QUINCE": ["What is a quince?"],
+        "fruit": ["What is a quince?"],
+        "what is": ["What is a 100% larch?", "What is a quince?"],
+        "no.": ["No. 0"],
+        "0%25": ["What is a 100% larch?"],
+        "_": [],
+        "%00": ["No. 0", "What is a 100% larch?", "What is a quince?"],
+    }.items():
+        assert sorted(titles(door.get(f"/ai/conversations/?search={search}"))) == sorted(found), search
+
+
+def test_a_search_finds_ones_own_only(door: Door, other_door: Door, fake: FakeOpenAI) -> None:
+    fake.reply("A secret.")
+    door.ask("What is it?")
+    assert other_door.get("/ai/conversations/?search=secret").json["pagination"]["total_count"] == 0
+    assert door.get(f"/ai/conversations/?search={'x' * 201}").status == 400

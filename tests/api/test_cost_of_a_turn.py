@@ -156,7 +156,7 @@ def test_checkpoints_are_coalesced(door: Door, fake: FakeOpenAI, stream: bool) -
     with counting(fake, Answer(chunks=pieces, delay=0.02)) as counted:
         assert door.ask(stream=stream).text == "".join(pieces)
     took = (fake.calls[0].finished or 0) - fake.calls[0].started
-    changed = [query for query in counted.after if query.startswith('UPDATE "ai_turn"')]
+    changed = [query for query in counted.after if 'UPDATE "ai_turn"' in query]
     assert 1 <= len(changed) - 1 <= took / run.CHECKPOINT_SECONDS
     assert len(counted.after) <= 8 + (5 + 1) * (len(changed) - 1)
     assert AITurn.objects.get().partial_text == ""

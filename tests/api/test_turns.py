@@ -58,6 +58,7 @@ def test_a_turn_that_is_over(door: Door, fake: FakeOpenAI) -> None:
         "result": reply,
         "error": None,
         "waiting": [],
+        "sources": [],
     }
 
 

@@ -13,6 +13,7 @@ from pydantic_core import to_json
 from django_chatgpt.api.auth import DeferredSessionLogin, authorise
 from django_chatgpt.api.body import parse_body
 from django_chatgpt.api.openapi import CHAT
+from django_chatgpt.api.rendering import Rendering, wants_html
 from django_chatgpt.api.running import alaunch, is_async, run_inline
 from django_chatgpt.api.schemas import ChatIn, ChatOut, ReplyMessage
 from django_chatgpt.api.sse import stream_prepared, stream_task, stream_watch, stream_watch_inline
@@ -22,12 +23,11 @@ from django_chatgpt.models import AITurn
 from django_chatgpt.services import chat as service
 from django_chatgpt.services import follow
 from django_chatgpt.services.ai import afold
+from django_chatgpt.services.bodies import BAD_KEY, asked, is_key
 from django_chatgpt.services.results import Snapshot, fold
 from django_chatgpt.services.types import AIResponse
 
 router = Router(tags=["chat"])
-
-MAX_KEY_LENGTH = 200
 
 
 @router.post("chat/", auth=DeferredSessionLogin(), url_name="chat", openapi_extra=CHAT)
@@ -35,7 +35,8 @@ async def chat(request: HttpRequest) -> HttpResponseBase:
     """Ask a question, in a new conversation or in one of your own.
 
     With `stream` the answer is `text/event-stream`. A header `Idempotency-Key` makes a repeat of the same
-    request return the first turn instead of asking again.
+    request return the first turn instead of asking again. With `render=html` events carry the answer as safe
+    HTML, too.
     """
     begin = _Begin(request)
     if is_async(request):
@@ -46,9 +47,9 @@ async def chat(request: HttpRequest) -> HttpResponseBase:
 async def _under_asgi(begin: _Begin) -> HttpResponseBase:
     turn = await alaunch(begin)
     if not isinstance(turn, AITurn):
-        return stream_task(turn) if begin.stream else render_reply(await afold(turn))
+        return stream_task(turn, begin.rendering) if begin.stream else render_reply(await afold(turn))
     if begin.stream:
-        return stream_watch(follow.Watch(turn.pk, turn.user_id))
+        return stream_watch(follow.Watch(turn.pk, turn.user_id), begin.rendering)
     return render_reply(_result(await follow.await_end(turn.pk, turn.user_id)))
 
 
@@ -56,35 +57,27 @@ def _under_wsgi(begin: _Begin) -> HttpResponseBase:
     turn = hop(begin)
     if not isinstance(turn, AITurn):
         if begin.stream:
-            return stream_prepared(turn)
+            return stream_prepared(turn, begin.rendering)
         return render_reply(fold(service.run(turn, release=True)))
     if begin.stream:
-        return stream_watch_inline(follow.Watch(turn.pk, turn.user_id))
+        return stream_watch_inline(follow.Watch(turn.pk, turn.user_id), begin.rendering)
     return render_reply(_result(follow.wait(turn.pk, turn.user_id, release=True)))
 
 
 @dataclass(slots=True)
 class _Begin:
-    """Everything that may refuse the question, in one hop to the database; `stream` is known after it."""
+    """Everything that may refuse the question, in one hop to the database; the others are known after it."""
 
     request: HttpRequest
     stream: bool = False
+    rendering: Rendering | None = None
 
     def __call__(self) -> service.Prepared | AITurn:
         user = authorise(self.request)
         data = parse_body(ChatIn, self.request)
         self.stream = data.stream
-        ask = service.Ask(
-            user=user,
-            text=data.text,
-            conversation_id=data.conversation_id,
-            configuration_id=data.configuration_id,
-            model=data.model,
-            temperature=data.temperature,
-            max_tokens=data.max_tokens,
-            use_functions=data.use_functions,
-            idempotency_key=_idempotency_key(self.request),
-        )
+        self.rendering = Rendering() if wants_html(self.request) else None
+        ask = asked(user, data, _idempotency_key(self.request))
         return service.begin(ask)
 
 
@@ -92,10 +85,8 @@ def _idempotency_key(request: HttpRequest) -> str | None:
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return None
-    if not (0 < len(key) <= MAX_KEY_LENGTH and key.isascii() and key.isprintable()):
-        raise InvalidRequestError(
-            fields={"Idempotency-Key": f"must be 1 to {MAX_KEY_LENGTH} printable ASCII characters."}
-        )
+    if not is_key(key):
+        raise InvalidRequestError(fields={"Idempotency-Key": BAD_KEY})
     return key
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Status
 
 from django_chatgpt.api.auth import SessionLogin
@@ -15,43 +15,41 @@ from django_chatgpt.api.schemas import (
     ConversationOut,
     ConversationPage,
     ConversationPatch,
+    ErrorDetail,
     ErrorOut,
-    Pagination,
+    HtmlOut,
+    MessageOut,
+    ShownConversation,
+    ShownMessage,
+    SourceOut,
+    TurnLineOut,
 )
-from django_chatgpt.services import chat as service
-from django_chatgpt.services.sweeper import sweep
+from django_chatgpt.services import conversations as service
+from django_chatgpt.services import markdown, transcripts
+from django_chatgpt.services.shown import WaitingCall, error_body
 from django_chatgpt.storage import conversations as storage
 
 router = Router(tags=["conversations"], auth=SessionLogin())
 
 REFUSED = {400: ErrorOut, 401: ErrorOut, 403: ErrorOut, 404: ErrorOut}
-Page = Annotated[int, Query(1, ge=1, le=1_000_000)]
-PageSize = Annotated[int, Query(20, ge=1, le=100)]
+Page = Annotated[int, Query(1, ge=1, le=service.MAX_PAGE)]
+PageSize = Annotated[int, Query(service.PAGE_SIZE, ge=1, le=service.MAX_PAGE_SIZE)]
+Search = Annotated[str, Query("", max_length=200)]
+Render = Annotated[Literal["html"] | None, Query(None)]
 
 
 @router.get("conversations/", response={200: ConversationPage, **REFUSED}, url_name="conversations")
-def list_conversations(request: HttpRequest, page: Page = 1, page_size: PageSize = 20) -> Any:
-    """Your conversations, the one used last first."""
-    rows, count = storage.page_of(request.user.pk, page, page_size)
-    pages = max(1, -(-count // page_size))
-    return {
-        "conversations": rows,
-        "pagination": Pagination(
-            page=page,
-            page_size=page_size,
-            total_pages=pages,
-            total_count=count,
-            has_next=page < pages,
-            has_previous=page > 1,
-        ),
-    }
+def list_conversations(
+    request: HttpRequest, page: Page = 1, page_size: PageSize = service.PAGE_SIZE, search: Search = ""
+) -> Any:
+    """Your conversations, the one used last first; with `search` those that have that text in them."""
+    return service.page_of(request.user.pk, page, page_size, search)
 
 
 @router.post("conversations/", response={201: ConversationOut, **REFUSED}, url_name="conversations")
 def create_conversation(request: HttpRequest, data: ConversationIn) -> Any:
     """Begin a conversation before anything is said in it."""
-    configuration = service.find_configuration(data.configuration_id)
-    return Status(201, storage.create(request.user.pk, data.title, configuration))
+    return Status(201, service.create(request.user.pk, data))
 
 
 @router.get(
@@ -59,9 +57,46 @@ def create_conversation(request: HttpRequest, data: ConversationIn) -> Any:
     response={200: ConversationDetail, **REFUSED},
     url_name="conversation",
 )
-def get_conversation(request: HttpRequest, conversation_id: UUID) -> Any:
-    """One of your conversations, with everything that was said in it."""
-    return storage.with_messages(conversation_id, request.user.pk)
+def get_conversation(request: HttpRequest, conversation_id: UUID, render: Render = None) -> Any:
+    """One of your conversations, with everything that was said in it.
+
+    With `render=html` answers are there as safe HTML, too, and so is how each turn went.
+    """
+    if render is None:
+        return storage.with_messages(conversation_id, request.user.pk)
+    body = shown(transcripts.read(conversation_id, request.user)).model_dump_json()
+    return HttpResponse(body, content_type="application/json")
+
+
+def _html(text: str) -> HtmlOut:
+    first, blocks = markdown.Blocks().feed(text)
+    return {"from": first, "blocks": blocks}
+
+
+def shown(transcript: transcripts.Transcript) -> ShownConversation:
+    """A conversation for people's eyes: with HTML, and with its turns."""
+    detail = ConversationDetail.from_orm(transcript.conversation)
+    messages = [
+        ShownMessage(
+            **{name: getattr(message, name) for name in MessageOut.model_fields},
+            html=_html(message.content) if message.role == "assistant" else None,
+        )
+        for message in detail.messages
+    ]
+    turns = [
+        TurnLineOut(
+            id=line.turn.pk,
+            status=line.turn.status,
+            error=ErrorDetail(**error_body(line.error)) if line.error is not None else None,
+            tokens=line.tokens,
+            cost=line.cost,
+            waiting=[WaitingCall.model_validate(call) for call in line.waiting],
+            sources=[SourceOut.from_orm(link) for link in line.sources],
+        )
+        for line in transcript.turns
+    ]
+    values = {name: getattr(detail, name) for name in ConversationOut.model_fields}
+    return ShownConversation(**values, messages=messages, turns=turns)
 
 
 @router.patch(
@@ -71,7 +106,7 @@ def get_conversation(request: HttpRequest, conversation_id: UUID) -> Any:
 )
 def change_conversation(request: HttpRequest, conversation_id: UUID, data: ConversationPatch) -> Any:
     """Rename a conversation, or put it away (`is_active`)."""
-    return storage.change(conversation_id, request.user.pk, data.dict(exclude_unset=True))
+    return service.change(conversation_id, request.user.pk, data.model_dump(exclude_unset=True))
 
 
 @router.delete(
@@ -81,5 +116,5 @@ def change_conversation(request: HttpRequest, conversation_id: UUID, data: Conve
 )
 def delete_conversation(request: HttpRequest, conversation_id: UUID) -> Any:
     """Delete a conversation and all that was said in it; what it cost stays in the ledger."""
-    storage.delete(conversation_id, request.user.pk, sweep)
+    service.delete(conversation_id, request.user.pk)
     return Status(204, None)

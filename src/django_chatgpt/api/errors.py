@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from django.core.exceptions import RequestDataTooBig
 from django.http import (
@@ -19,14 +17,12 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from pydantic_core import to_json
 
-from django_chatgpt.exceptions import AIServiceError, ConflictError, InvalidRequestError
+from django_chatgpt.exceptions import AIServiceError, InvalidRequestError
+from django_chatgpt.services.access import NotAuthenticatedError as NotAuthenticatedError
+from django_chatgpt.services.bodies import NO_OBJECT, from_validation
+from django_chatgpt.services.shown import error_body, seconds_to_wait, without_text
 
 logger = logging.getLogger("django_chatgpt.api")
-
-NO_OBJECT: Mapping[str, str] = {"body": "must be a JSON object."}
-MAX_FIELD_NAME = 100
-MAX_MISTAKES = 20
-TOO_MANY_MISTAKES: Mapping[str, str] = {"body": f"has more than {MAX_MISTAKES} mistakes."}
 
 STATUS: Mapping[str, int] = {
     "invalid_request": 400,
@@ -60,31 +56,18 @@ STATUS: Mapping[str, int] = {
     "provider_rate_limited": 503,
     "provider_quota": 503,
     "interrupted": 503,
+    "worker_unavailable": 503,
     "filter_unavailable": 503,
     "not_configured": 503,
     "provider_timeout": 504,
+    "timeout": 504,
     "function_timeout": 504,
 }
-
-
-class NotAuthenticatedError(AIServiceError):
-    code = "not_authenticated"
-    default_message = "Sign in first."
 
 
 class CsrfFailedError(AIServiceError):
     code = "csrf_failed"
     default_message = "The CSRF token is missing or wrong; send it as the header X-CSRFToken."
-
-
-def error_body(error: AIServiceError) -> dict[str, Any]:
-    """What of an error leaves the site."""
-    body: dict[str, Any] = {"code": error.code, "message": error.public_message}
-    if isinstance(error, InvalidRequestError) and error.fields:
-        body["fields"] = error.fields
-    if isinstance(error, ConflictError) and error.turn_id is not None:
-        body["turn_id"] = str(error.turn_id)
-    return body
 
 
 def render_error(error: AIServiceError) -> HttpResponse:
@@ -93,8 +76,9 @@ def render_error(error: AIServiceError) -> HttpResponse:
     response = HttpResponse(
         to_json({"error": error_body(error)}), content_type="application/json", status=status
     )
-    if error.retry_after is not None:
-        response["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    wait = seconds_to_wait(error)
+    if wait is not None:
+        response["Retry-After"] = str(wait)
     return response
 
 
@@ -106,33 +90,6 @@ def with_json_body(response: HttpResponse) -> HttpResponse:
     told = render_error(AIServiceError(f"This takes {allowed} only.", code="method_not_allowed"))
     told["Allow"] = allowed
     return told
-
-
-def from_validation(problems: Iterable[Mapping[str, Any]]) -> AIServiceError:
-    """What pydantic found wrong, one entry per field; a part of the path that is no id names nothing.
-
-    More than MAX_MISTAKES are not told one by one.
-
-    Each location is where the field is ("body", "query", "path") and its path there.
-    """
-    fields: dict[str, str] = {}
-    for found, problem in enumerate(problems, start=1):
-        if found > MAX_MISTAKES:
-            return InvalidRequestError(fields=TOO_MANY_MISTAKES)
-        where, *path = problem["loc"]
-        if where == "path":
-            return AIServiceError("There is no such object.", code="not_found")
-        name = ".".join(str(part) for part in path)
-        text = str(problem["msg"])
-        if problem["type"] == "value_error":
-            text = text.removeprefix("Value error, ")
-            if not name:
-                # Ours, of a rule about several fields; it names the field itself.
-                name, _, text = text.partition(": ")
-        # The name may be the client's.
-        name = name[:MAX_FIELD_NAME].encode(errors="replace").decode()
-        fields[name or "body"] = f"{text}."
-    return InvalidRequestError(fields=fields)
 
 
 def register(api: NinjaAPI) -> None:
@@ -165,7 +122,7 @@ def register(api: NinjaAPI) -> None:
 
     @api.exception_handler(RawPostDataException)
     def on_form(request: HttpRequest, error: RawPostDataException) -> HttpResponse:
-        return render_error(InvalidRequestError(fields=NO_OBJECT))
+        return render_error(InvalidRequestError(fields={"body": NO_OBJECT}))
 
     @api.exception_handler(Http404)
     def on_missing(request: HttpRequest, error: Http404) -> HttpResponse:
@@ -176,7 +133,7 @@ def register(api: NinjaAPI) -> None:
         if error.status_code == 403:
             return render_error(CsrfFailedError())
         if error.status_code == 400:
-            return render_error(InvalidRequestError(fields=NO_OBJECT))
+            return render_error(InvalidRequestError(fields={"body": NO_OBJECT}))
         response = render_error(AIServiceError(str(error), code="http_error"))
         response.status_code = error.status_code
         return response
@@ -184,10 +141,7 @@ def register(api: NinjaAPI) -> None:
     @api.exception_handler(Exception)
     def on_unforeseen(request: HttpRequest, error: Exception) -> HttpResponse:
         # The text of an unforeseen exception may quote a message or a key.
-        logger.error("%s while answering %s", type(error).__qualname__, request.path, exc_info=_places(error))
+        logger.error(
+            "%s while answering %s", type(error).__qualname__, request.path, exc_info=without_text(error)
+        )
         return render_error(AIServiceError())
-
-
-def _places(error: Exception) -> Any:
-    """The traceback without what the exception says."""
-    return (RuntimeError, RuntimeError("(text withheld)"), error.__traceback__)

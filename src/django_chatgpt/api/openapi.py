@@ -41,15 +41,54 @@ def _resolve(schema: Any, definitions: dict[str, Any]) -> Any:
 
 _ERROR = _inline(ErrorOut)
 
+#: One event of a stream: before OpenAPI 3.2 the schema of a stream is that of each of its events.
+_EVENTS: dict[str, Any] = {
+    "schema": {
+        "type": "object",
+        "required": ["id", "data"],
+        "properties": {
+            "id": {"type": "string", "pattern": "^[0-9]+$"},
+            "data": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": {
+                    "type": "object",
+                    "required": ["type", "turn_id"],
+                    "properties": {
+                        "type": {
+                            "type": "string",
+                            "description": (
+                                "start, content, function_call, function_result, finish, error, done"
+                            ),
+                        },
+                        "turn_id": {"type": "string", "format": "uuid"},
+                    },
+                },
+            },
+        },
+    }
+}
+
+_RENDER = {
+    "in": "query",
+    "name": "render",
+    "required": False,
+    "schema": {"type": "string", "enum": ["html"]},
+    "description": (
+        "Events carry the answer as safe HTML, too: `html: {from, blocks}`, the blocks from that number on."
+    ),
+}
+
 CHAT: dict[str, Any] = {
     "parameters": [
+        _RENDER,
         {
             "in": "header",
             "name": "Idempotency-Key",
             "required": False,
             "schema": {"type": "string", "minLength": 1, "maxLength": 200},
             "description": "A repeat of the same request with the same key returns the first turn.",
-        }
+        },
     ],
     "requestBody": {
         "required": True,
@@ -60,16 +99,7 @@ CHAT: dict[str, Any] = {
             "description": "The reply; with `stream`, its events.",
             "content": {
                 "application/json": {"schema": _inline(ChatOut)},
-                "text/event-stream": {
-                    "schema": {
-                        "type": "string",
-                        "description": (
-                            "Events with an `id:` and a `data:` line. `data` is a JSON object with `type` "
-                            "(start, content, function_call, function_result, finish, error, done) and "
-                            "`turn_id`."
-                        ),
-                    }
-                },
+                "text/event-stream": _EVENTS,
             },
         },
         400: _json("Bad input; every field is named.", _ERROR),
@@ -91,19 +121,22 @@ _NUMBER = {"type": "integer", "minimum": 0}
 
 EVENTS: dict[str, Any] = {
     "parameters": [
-        {
-            "in": where,
-            "name": name,
-            "required": False,
-            "schema": _NUMBER,
-            "description": "The number of the last event that you have. The header goes first.",
-        }
-        for where, name in (("header", "Last-Event-ID"), ("query", "after"))
+        _RENDER,
+        *(
+            {
+                "in": where,
+                "name": name,
+                "required": False,
+                "schema": _NUMBER,
+                "description": "The number of the last event that you have. The header goes first.",
+            }
+            for where, name in (("header", "Last-Event-ID"), ("query", "after"))
+        ),
     ],
     "responses": {
         200: {
             "description": "The events, as POST chat/ streams them.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": _EVENTS},
         },
         204: {"description": "The turn is over, and you have all of it."},
         400: _json("Bad input; every field is named.", _ERROR),
@@ -113,6 +146,7 @@ EVENTS: dict[str, Any] = {
 }
 
 APPROVE: dict[str, Any] = {
+    "parameters": [_RENDER],
     "requestBody": {
         "required": True,
         "content": {"application/json": {"schema": _inline(ApproveIn, mode="validation")}},
@@ -122,7 +156,7 @@ APPROVE: dict[str, Any] = {
             "description": "The turn; with `stream`, the events of the rest of it.",
             "content": {
                 "application/json": {"schema": _inline(TurnOut)},
-                "text/event-stream": {"schema": {"type": "string"}},
+                "text/event-stream": _EVENTS,
             },
         },
         400: _json("Bad input; every field is named.", _ERROR),
@@ -157,3 +191,7 @@ def _embedding(taken: Any, given: Any, description: str) -> dict[str, Any]:
 
 EMBEDDINGS = _embedding(EmbeddingsIn, EmbeddingsOut, "The stored texts, and which could not be embedded.")
 SEARCH = _embedding(SearchIn, SearchOut, "The nearest of your own texts.")
+
+USAGE: dict[str, Any] = {
+    "responses": {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+}

@@ -3,84 +3,23 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from ninja import Schema
-from pydantic import AfterValidator, ConfigDict, Field, PlainSerializer, StrictBool, model_validator
+from pydantic import Field, StrictBool, model_validator
+from typing_extensions import TypedDict
 
 from django_chatgpt.core.messages import TokenUsage
-from django_chatgpt.exceptions import InvalidRequestError
-from django_chatgpt.services.chat import is_text
-from django_chatgpt.services.functions import as_text
-
-
-def money(amount: Decimal | None) -> str | None:
-    """USD as JSON has it: a decimal string without an exponent, null for unknown."""
-    if amount is None:
-        return None
-    return format(amount.normalize(), "f") if amount else "0"
-
-
-Money = Annotated[Decimal, PlainSerializer(money, return_type=str)]
-
-
-class Strict(Schema):
-    model_config = ConfigDict(extra="forbid", str_strip_whitespace=False)
-
-
-def _storable(text: str) -> str:
-    """Refuse what JSON can hold and a database can't."""
-    if not is_text(text):
-        raise ValueError("must be text; it has a NUL or half a character")
-    return text
-
-
-def _writable(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Refuse what JSON can bring and can't be written as JSON again."""
-    try:
-        as_text(arguments)
-    except InvalidRequestError as error:
-        raise ValueError(error.fields["arguments"].removesuffix(".")) from None
-    return arguments
-
-
-Text = Annotated[str, AfterValidator(_storable)]
-Arguments = Annotated[dict[str, Any], AfterValidator(_writable)]
-
-
-class UserMessage(Strict):
-    """A message from a client: history comes from the database, so it can only be the user's."""
-
-    role: Literal["user"]
-    content: Text
-
-
-class ChatIn(Strict):
-    """A question. `message`, or `messages` whose role is user; one of the two."""
-
-    message: Text | None = None
-    messages: list[UserMessage] | None = Field(None, min_length=1, max_length=100)
-    conversation_id: UUID | None = None
-    configuration_id: UUID | None = None
-    model: Text | None = Field(None, min_length=1, max_length=200)
-    temperature: float | None = Field(None, ge=0, le=2, strict=True)
-    max_tokens: int | None = Field(None, ge=1, le=10_000_000, strict=True)
-    use_functions: StrictBool = True
-    stream: StrictBool = False
-
-    @model_validator(mode="after")
-    def one_of_two(self) -> ChatIn:
-        if (self.message is None) == (self.messages is None):
-            raise ValueError("message: give either message or messages")
-        return self
-
-    @property
-    def text(self) -> str:
-        if self.message is not None:
-            return self.message
-        return "\n\n".join(message.content for message in self.messages or ())
+from django_chatgpt.services.bodies import Arguments, Strict, Text
+from django_chatgpt.services.bodies import ChatIn as ChatIn
+from django_chatgpt.services.bodies import ConversationIn as ConversationIn
+from django_chatgpt.services.bodies import ExecuteIn as ExecuteIn
+from django_chatgpt.services.shown import ConversationOut as ConversationOut
+from django_chatgpt.services.shown import ConversationPage as ConversationPage
+from django_chatgpt.services.shown import Money
+from django_chatgpt.services.shown import Pagination as Pagination
+from django_chatgpt.services.shown import WaitingCall as WaitingCall
 
 
 class EmbeddingsIn(Strict):
@@ -169,13 +108,13 @@ class ChatOut(Schema):
     cost: Money | None
 
 
-class WaitingCall(Schema):
-    """A call that a person has to decide about. `arguments` is JSON text."""
+class SourceOut(Schema):
+    """What an answer was made from; `number` is what it is cited by, `url` where it is to be read, or ""."""
 
-    call_id: str
-    name: str
-    arguments: str
-    expires_at: datetime | None
+    number: int | None
+    index: str
+    title: str
+    url: str
 
 
 class TurnOut(Schema):
@@ -191,11 +130,7 @@ class TurnOut(Schema):
     result: ChatOut | None
     error: ErrorDetail | None
     waiting: list[WaitingCall]
-
-
-class ConversationIn(Strict):
-    title: Text = Field("", max_length=200)
-    configuration_id: UUID | None = None
+    sources: list[SourceOut]
 
 
 class ConversationPatch(Strict):
@@ -208,18 +143,6 @@ class ConversationPatch(Strict):
             if getattr(self, name) is None:
                 raise ValueError(f"{name}: must not be null")
         return self
-
-
-class ConversationOut(Schema):
-    id: UUID
-    title: str
-    is_active: bool
-    configuration_id: UUID | None
-    message_count: int
-    total_tokens: int
-    total_cost: Money
-    created_at: datetime
-    updated_at: datetime
 
 
 class MessageOut(Schema):
@@ -236,22 +159,36 @@ class MessageOut(Schema):
     created_at: datetime
 
 
-class ConversationDetail(ConversationOut):
+class ConversationDetail(ConversationOut, Schema):
     messages: list[MessageOut]
 
 
-class Pagination(Schema):
-    page: int
-    page_size: int
-    total_pages: int
-    total_count: int
-    has_next: bool
-    has_previous: bool
+#: An answer, block by block; those from the number `from` on are new or other ones.
+HtmlOut = TypedDict("HtmlOut", {"from": int, "blocks": list[str]})
 
 
-class ConversationPage(Schema):
-    conversations: list[ConversationOut]
-    pagination: Pagination
+class ShownMessage(MessageOut):
+    """A message for people's eyes; `html` is an answer's text as safe HTML, in the form that events have."""
+
+    cost: Money | None = None
+    html: HtmlOut | None
+
+
+class TurnLineOut(Schema):
+    """How a turn of a conversation went; `tokens` and `cost` are those of all its attempts."""
+
+    id: UUID
+    status: str
+    error: ErrorDetail | None
+    tokens: int
+    cost: Money | None
+    waiting: list[WaitingCall]
+    sources: list[SourceOut]
+
+
+class ShownConversation(ConversationOut):
+    messages: list[ShownMessage]
+    turns: list[TurnLineOut]
 
 
 class ApproveIn(Strict):
@@ -266,11 +203,6 @@ class ApproveIn(Strict):
 class FunctionList(Schema):
     functions: list[dict[str, Any]]
     count: int
-
-
-class ExecuteIn(Strict):
-    function_name: Text = Field(min_length=1, max_length=150)
-    arguments: Arguments = Field(default_factory=dict)
 
 
 class ExecuteOut(Schema):

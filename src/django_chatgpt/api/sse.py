@@ -11,7 +11,7 @@ from typing import Any
 from django.http import StreamingHttpResponse
 from pydantic_core import to_json
 
-from django_chatgpt.api.schemas import money
+from django_chatgpt.api.rendering import Html, Rendering, Shown
 from django_chatgpt.core.events import (
     CallRequested,
     CallReturned,
@@ -26,16 +26,21 @@ from django_chatgpt.database import arelease, release_connections
 from django_chatgpt.runtime.tasks import TurnTask
 from django_chatgpt.services.chat import Prepared, run
 from django_chatgpt.services.follow import Watch, afollow, follow
+from django_chatgpt.services.shown import money
 
 HEARTBEAT_SECONDS = 15.0
 HEARTBEAT = b": keep-alive\n\n"
+#: Where the thread of the request renders: seconds of silence after which it shows what was not due yet.
+FLUSH_SECONDS = 1.0
 
 
-def render_event(event: TurnEvent) -> bytes:
+def render_event(event: TurnEvent, html: Html | None = None) -> bytes:
     """One event as it goes over the wire; nothing for those that this door has no word for."""
     body = event_body(event)
     if body is None:
         return b""
+    if html is not None:
+        body["html"] = html
     return b'id: %d\ndata: {"type":"%s","turn_id":"%s"%s}\n\n' % (
         event.seq,
         event.type.encode(),
@@ -97,60 +102,95 @@ def stream_response(chunks: Any, leave: Callable[[], object]) -> EventStream:
     return response
 
 
-def stream_events(events: Generator[TurnEvent | None, None, Any]) -> EventStream:
+def stream_events(
+    events: Generator[TurnEvent | None, None, Any], rendering: Rendering | None = None
+) -> EventStream:
     """For WSGI: a heartbeat, in which a lost client shows, wherever there was no event."""
     # A generator that was never begun can't be told that it is closed.
     first = next(events)
-    return stream_response(_render(first, events), events.close)
+    return stream_response(_render(first, events, rendering), events.close)
 
 
-def stream_prepared(prepared: Prepared) -> EventStream:
+def stream_prepared(prepared: Prepared, rendering: Rendering | None = None) -> EventStream:
     """For WSGI: a turn that the thread of the request drives."""
-    return stream_events(run(prepared, release=True, heartbeat=HEARTBEAT_SECONDS))
+    return stream_events(run(prepared, release=True, heartbeat=_silence(rendering)), rendering)
 
 
-def _render(first: TurnEvent | None, events: Iterable[TurnEvent | None]) -> Generator[bytes]:
+def _render(
+    first: TurnEvent | None, events: Iterable[TurnEvent | None], rendering: Rendering | None
+) -> Generator[bytes]:
     # Only now has the middleware done with the response.
     release_connections()
     for event in chain((first,), events):
-        rendered = HEARTBEAT if event is None else render_event(event)
+        if event is None:
+            rendered = HEARTBEAT + _late(rendering)
+        elif rendering is None:
+            rendered = render_event(event)
+        else:
+            rendered = _joined(rendering.take([event], all_due=False))
         if rendered:
             yield rendered
 
 
-def stream_watch_inline(watch: Watch) -> EventStream:
+def _joined(shown: Iterable[Shown]) -> bytes:
+    return b"".join([render_event(event, html) for event, html in shown])
+
+
+def _late(rendering: Rendering | None) -> bytes:
+    """Text that is shown already, as HTML: an event that brings nothing else has no number."""
+    html = None if rendering is None else rendering.flush()
+    if rendering is None or html is None:
+        return b""
+    body = {"type": "content", "turn_id": rendering.turn_id, "content": "", "html": html}
+    return b"data: %s\n\n" % to_json(body)
+
+
+def _silence(rendering: Rendering | None) -> float:
+    return HEARTBEAT_SECONDS if rendering is None else FLUSH_SECONDS
+
+
+def stream_watch_inline(watch: Watch, rendering: Rendering | None = None) -> EventStream:
     """For WSGI: a turn that runs elsewhere. Something goes out at once, as servers send no headers before."""
-    events = follow(watch, release=True, heartbeat=HEARTBEAT_SECONDS)
-    return stream_response(_render(None, events), _nothing)
+    events = follow(watch, release=True, heartbeat=_silence(rendering))
+    return stream_response(_render(None, events, rendering), _nothing)
 
 
-def stream_watch(watch: Watch) -> EventStream:
+def stream_watch(watch: Watch, rendering: Rendering | None = None) -> EventStream:
     """For ASGI: a turn that runs elsewhere."""
-    return stream_response(arender(afollow(watch, heartbeat=HEARTBEAT_SECONDS)), _nothing)
+    return stream_response(arender(afollow(watch, heartbeat=HEARTBEAT_SECONDS), rendering), _nothing)
 
 
 def _nothing() -> None:
     """Whoever follows a turn from afar leaves without a trace."""
 
 
-def stream_task(task: TurnTask) -> EventStream:
+def stream_task(task: TurnTask, rendering: Rendering | None = None) -> EventStream:
     """For ASGI: everything that has happened goes in one piece."""
     # Django closes a response in a thread.
     leave = partial(asyncio.get_running_loop().call_soon_threadsafe, task.leave)
-    return stream_response(arender(task.events(HEARTBEAT_SECONDS)), leave)
+    return stream_response(arender(task.events(HEARTBEAT_SECONDS), rendering), leave)
 
 
-async def arender(batches: AsyncGenerator[list[TurnEvent]]) -> AsyncGenerator[bytes]:
+async def arender(
+    batches: AsyncGenerator[list[TurnEvent]], rendering: Rendering | None = None
+) -> AsyncGenerator[bytes]:
     """Batches of events as bytes; an empty batch is a heartbeat."""
     released = False
     try:
         async for batch in batches:
-            rendered = b"".join([render_event(event) for event in batch]) if batch else HEARTBEAT
+            if not batch:
+                rendered = HEARTBEAT
+            elif rendering is None:
+                rendered = b"".join([render_event(event) for event in batch])
+            else:
+                rendered = _joined(await rendering.atake(batch))
             if rendered:
                 yield rendered
             if not released:
                 # Only now has the middleware done with the response.
                 released = True
                 await arelease()
+            if rendering is not None and not (batch and isinstance(batch[-1], Done)):
+                await rendering.rest()
     finally:
         await batches.aclose()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from io import StringIO
 from typing import Annotated, Any, Literal
 
@@ -15,24 +14,22 @@ from django.utils.cache import patch_vary_headers
 from ninja import Query, Router
 
 from django_chatgpt.api.auth import SessionLogin
-from django_chatgpt.api.schemas import ErrorOut, UsageOut, money
+from django_chatgpt.api.openapi import USAGE
+from django_chatgpt.api.schemas import ErrorOut, UsageOut
 from django_chatgpt.exceptions import InvalidRequestError, NotFoundError, PermissionDeniedError
 from django_chatgpt.models import AIUsage
 from django_chatgpt.services import reports
+from django_chatgpt.services.shown import money
 
 router = Router(tags=["usage"], auth=SessionLogin())
 
 REFUSED = {400: ErrorOut, 401: ErrorOut, 403: ErrorOut, 404: ErrorOut}
 COLUMNS = ("date", "model", "requests", "tokens", "cost", "unpriced_requests")
-#: Where a spreadsheet sees a formula begin; in half of Europe a semicolon parts the cells.
-FORMULA = re.compile(
-    r"^(?=[=+\-@\uff1d\uff0b\uff0d\uff20\t\r\n])|(?<=;)(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20])"
-)
 
 Days = Annotated[int, Query(30, ge=1, le=reports.MAX_DAYS)]
 
 
-@router.get("usage/", response={200: UsageOut, **REFUSED}, url_name="usage")
+@router.get("usage/", response={200: UsageOut, **REFUSED}, url_name="usage", openapi_extra=USAGE)
 def usage(
     request: HttpRequest,
     response: HttpResponse,
@@ -91,11 +88,15 @@ def _table(rows: QuerySet[AIUsage], days: int) -> HttpResponse:
     writer.writerow(COLUMNS)
     for day, model, used in reports.by_day_and_model(rows, days):
         cost = money(used.cost)
-        writer.writerow([day.isoformat(), _cell(model), used.requests, used.tokens, cost, used.unpriced])
+        writer.writerow(
+            [
+                day.isoformat(),
+                reports.spreadsheet_cell(model),
+                used.requests,
+                used.tokens,
+                cost,
+                used.unpriced,
+            ]
+        )
     headers = {"Content-Disposition": 'attachment; filename="usage.csv"'}
     return HttpResponse(text.getvalue(), content_type="text/csv; charset=utf-8", headers=headers)
-
-
-def _cell(text: str) -> str:
-    """A text that no spreadsheet calculates: anybody may have asked for a model with such a name."""
-    return FORMULA.sub("'", text)
