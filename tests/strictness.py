@@ -29,6 +29,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "redis": ("redis", "channels_redis"),
     "postgres": ("psycopg", "psycopg_pool"),
     "otel": ("opentelemetry",),
+    "charts": ("pygal",),
     "aiohttp": ("aiohttp",),
 }
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import pytest
 from asgiref.sync import ThreadSensitiveContext
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 
 from django_chatgpt import database
 
@@ -59,3 +60,30 @@ def test_a_forked_worker_begins_with_a_pool_of_its_own(monkeypatch: pytest.Monke
     monkeypatch.setattr(database, "_pool", before := database._pool)
     database._new_pool()
     assert database._pool is not before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_where_one_connection_has_failed_those_of_other_threads_are_not_trusted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As after a restart of the database, where connections are kept."""
+    monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", None)
+
+    def fail() -> None:
+        raise OperationalError("terminating connection due to administrator command")
+
+    def opened() -> object:
+        connection.ensure_connection()
+        return connection.connection
+
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        monkeypatch.setattr(database, "_here", threading.local())
+        first = one.submit(database._pool_hop, opened).result()
+        assert one.submit(database._pool_hop, opened).result() is first
+        with pytest.raises(OperationalError):
+            other.submit(database._pool_hop, fail).result()
+        second = one.submit(database._pool_hop, opened).result()
+        assert second is not first
+        assert one.submit(database._pool_hop, opened).result() is second
+        one.submit(connections.close_all).result()
+        other.submit(connections.close_all).result()

@@ -23,6 +23,8 @@ USUAL: dict[str, Any] = {
     "OPENAI_TURN_LEASE": 30,
     "OPENAI_MAX_RETRIES": 0,
     "OPENAI_TIMEOUT": 60,
+    "OPENAI_WAKE_URL": None,
+    "LOOK_SECONDS": 0.5,
     "OPENAI_PRICES": {"gpt-6-luna": {"input": "1", "output": "2"}},
 }
 

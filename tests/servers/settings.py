@@ -1,7 +1,7 @@
 """The site that the servers of these tests run; the test that starts one says how.
 
 `SERVER_SITE`: the settings module it is based on. `SERVER_SETTINGS`: a JSON object of settings that differ;
-"DATABASE" holds what differs of the default database.
+"DATABASE" holds what differs of the default database. `SERVER_CELERY`: there if the site has workers.
 """
 
 import importlib
@@ -18,6 +18,8 @@ for _name, _value in json.loads(os.environ.get("SERVER_SETTINGS", "{}")).items()
         globals()[_name] = _value
 
 ROOT_URLCONF = "tests.servers.urls"
+globals().setdefault("CHANNEL_LAYERS", {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}})
+globals().setdefault("CHANNEL_LAYERS", {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}})
 LOGIN_URL = "/admin/login/"
 LOGGING = {
     "version": 1,
@@ -25,3 +27,6 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler"}},
     "root": {"handlers": ["console"], "level": "INFO"},
 }
+
+if "SERVER_CELERY" in os.environ:
+    importlib.import_module("tests.servers.worker")

@@ -12,15 +12,16 @@ from django.http import HttpRequest, JsonResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
+from django_chatgpt.services import follow
 from tests.urls import urlpatterns as site
 
 
 @csrf_exempt
 @login_not_required
 def configure(request: HttpRequest) -> JsonResponse:
-    """Change settings of this process; what is read live follows."""
+    """Change settings of this process; what is read live follows. LOOK_SECONDS is how often it polls."""
     for name, value in json.loads(request.body).items():
-        setattr(settings, name, value)
+        setattr(follow if name == "LOOK_SECONDS" else settings, name, value)
     return JsonResponse({})
 
 
