@@ -16,6 +16,7 @@ from django_chatgpt.models import (
     AIConversation,
     AIFunction,
     AIFunctionCall,
+    AIFunctionJob,
     AIMessage,
     AITurn,
     AITurnEvent,
@@ -106,6 +107,9 @@ MAKERS: dict["type[Model]", Callable[["User", int], "Model"]] = {
         name=f"f_{user.pk}_{number}", implementation="site.ai_functions.f", usage_count=4, success_count=3
     ),
     AIFunctionCall: make_call,
+    AIFunctionJob: lambda user, number: AIFunctionJob.objects.create(
+        user=user, name=f"f{number}", arguments='{"note": "<b>Message</b>"}', result="<b>Message</b>"
+    ),
     AITurnEvent: make_event,
     EmbeddingClaim: lambda user, number: EmbeddingClaim.objects.create(
         key=f"{user.pk} {number}", holder=uuid7(), expires_at=timezone.now()

@@ -8,6 +8,7 @@ from django_chatgpt.admin.conversation import AIConversationAdmin
 from django_chatgpt.admin.embedding import EmbeddingChangeAdmin, EmbeddingScopeAdmin, EmbeddingVectorAdmin
 from django_chatgpt.admin.event import AITurnEventAdmin
 from django_chatgpt.admin.function import AIFunctionAdmin
+from django_chatgpt.admin.function_job import AIFunctionJobAdmin
 from django_chatgpt.admin.index import IndexedObjectAdmin, IndexedPassageAdmin
 from django_chatgpt.admin.job import EmbeddingJobAdmin, EmbeddingJobTextAdmin
 from django_chatgpt.admin.message import AIMessageAdmin
@@ -21,6 +22,7 @@ __all__ = [
     "AIConversationAdmin",
     "AIFunctionAdmin",
     "AIFunctionCallAdmin",
+    "AIFunctionJobAdmin",
     "AIMessageAdmin",
     "AITurnAdmin",
     "AITurnEventAdmin",

@@ -7,16 +7,18 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from django_chatgpt.admin.base import RecordAdmin
+from django_chatgpt.admin.filters import CreatedFilter, EmbeddingModelFilter
 from django_chatgpt.models import EmbeddingChange, EmbeddingClaim, EmbeddingScope, EmbeddingVector
 
 
 @admin.register(EmbeddingVector)
 class EmbeddingVectorAdmin(RecordAdmin[EmbeddingVector]):
     list_display = ("id", "user", "model", "dimensions", "created_at")
-    list_filter = ("model", "created_at")
+    list_filter = (EmbeddingModelFilter, CreatedFilter)
     list_select_related = ("user",)
-    search_fields = ("content", "content_hash")
-    searches_user = True
+    search_fields = ("content_hash",)
+    user_field = "user_id"
+    sortable_by = ()
     ordering = ("-id",)
     fields = (
         "user",
@@ -41,6 +43,7 @@ class EmbeddingClaimAdmin(RecordAdmin[EmbeddingClaim]):
     list_display = ("id", "holder", "expires_at", "created_at")
     search_fields = ("key",)
     key_fields = ("pk", "holder")
+    sortable_by = ()
     ordering = ("-id",)
     fields = ("key", "holder", "expires_at", "id", "created_at", "updated_at")
 
@@ -48,10 +51,11 @@ class EmbeddingClaimAdmin(RecordAdmin[EmbeddingClaim]):
 @admin.register(EmbeddingScope)
 class EmbeddingScopeAdmin(RecordAdmin[EmbeddingScope]):
     list_display = ("id", "user", "model", "dimensions", "version", "created_at")
-    list_filter = ("model", "created_at")
+    list_filter = (EmbeddingModelFilter, CreatedFilter)
     list_select_related = ("user",)
-    searches_user = True
+    user_field = "user_id"
     search_fields = ("model",)
+    sortable_by = ()
     ordering = ("-id",)
     fields = ("user", "model", "dimensions", "version", "head", "id", "created_at", "updated_at")
 
@@ -59,10 +63,11 @@ class EmbeddingScopeAdmin(RecordAdmin[EmbeddingScope]):
 @admin.register(EmbeddingChange)
 class EmbeddingChangeAdmin(RecordAdmin[EmbeddingChange]):
     list_display = ("id", "scope", "version", "created_at")
-    list_filter = ("created_at",)
+    list_filter = (CreatedFilter,)
     list_select_related = ("scope",)
     search_fields = ("scope__model",)
     key_fields = ("pk", "scope")
+    sortable_by = ()
     ordering = ("-id",)
     fields = ("scope", "version", "id", "created_at", "updated_at")
 

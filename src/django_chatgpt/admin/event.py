@@ -12,6 +12,8 @@ from django_chatgpt.models import AITurnEvent
 class AITurnEventAdmin(RecordAdmin[AITurnEvent]):
     list_display = ("id", "turn", "first", "last", "created_at")
     list_select_related = ("turn",)
-    search_fields = ("=turn__error_code",)
+    search_fields = ("turn__error_code",)
     key_fields = ("pk", "turn", "turn__conversation")
+    sortable_by = ()
     ordering = ("-id",)
+    text_fields = ("data",)
