@@ -69,9 +69,7 @@ class TestWhatChanges:
         assert answer.cost is None
         used = AIConversation.objects.get().updated_at
         settings.OPENAI_PRICES = DEAR
-        assert said() == (
-            "1 of 1 calls cost something else now: +12.000000000000 USD. 1 of them had no known cost.\n"
-        )
+        assert said() == ("1 of 1 calls cost something else now: +12 USD. 1 of them had no known cost.\n")
         row, talk = AIUsage.objects.get(), AIConversation.objects.get()
         assert (row.estimated_cost, row.price_source) == (12, "settings")  # 4 + 4 / 2 + 3 * 2
         assert row.priced_at is not None
@@ -84,7 +82,7 @@ class TestWhatChanges:
         settings.OPENAI_PRICES = DEAR
         said()
         settings.OPENAI_PRICES = CHEAP
-        assert said().startswith("1 of 1 calls cost something else now: -18.000000000000 USD. 0 of")
+        assert said().startswith("1 of 1 calls cost something else now: -18 USD. 0 of")
         row.refresh_from_db()
         first, second = row.metadata.pop("repriced")
         assert row.metadata == {"mine": 1}
@@ -187,7 +185,7 @@ class TestWhatStays:
         talk = rows.conversation()
         call(conversation=talk)
         assert said("--dry-run") == (
-            "1 of 1 calls would cost something else now: +20.000000000000 USD. 1 of them had no known cost.\n"
+            "1 of 1 calls would cost something else now: +20 USD. 1 of them had no known cost.\n"
         )
         assert costs() == [None]
         talk.refresh_from_db()

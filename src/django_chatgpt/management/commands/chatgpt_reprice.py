@@ -49,7 +49,7 @@ class Command(BaseCommand):
         would = "would cost" if dry_run else "cost"
         self.stdout.write(
             f"{result.changed} of {result.seen} calls {would} something else now: "
-            f"{result.difference:+f} USD. {result.newly_known} of them had no known cost."
+            f"{result.difference.normalize():+f} USD. {result.newly_known} of them had no known cost."
         )
         if result.unknown:
             models = ", ".join(sorted(result.without_price))

@@ -1,0 +1,1 @@
+"""The model in the terminal: what is shown, how a turn is listened to, and the chat around it."""
