@@ -10,9 +10,9 @@ from django_chatgpt.testing import moderations, parameters
 from django_chatgpt.testing.batches import Plan
 from django_chatgpt.testing.endpoints import Api
 from django_chatgpt.testing.recorder import Endpoint, Request
-from django_chatgpt.testing.script import GENERATING, Responder, Rule
+from django_chatgpt.testing.script import GENERATING, Responder, Rule, Unscripted
 from django_chatgpt.testing.server import HOST, LoopbackServer
-from django_chatgpt.testing.steps import Answer, Step, Usage
+from django_chatgpt.testing.steps import Answer, Failure, Step, Usage
 
 if TYPE_CHECKING:
     from typing import Self
@@ -146,6 +146,19 @@ class FakeOpenAI:
         """
         self._api.script.respond_with(responder)
 
+    def require_script(self) -> None:
+        """Have a question for which nothing is scripted fail the test, until the next reset.
+
+        The site is told 400; `raise_errors`, which the fixture and the mixin call, raises Unscripted.
+        """
+
+        def refuse(request: Request) -> Step:
+            unscripted = Unscripted(request)
+            self._api.errors.append(unscripted)
+            return Failure(400, message="nothing is scripted for this request")
+
+        self.respond_with(refuse)
+
     def flag(self, word: str, *categories: str) -> None:
         """Let moderation flag texts with this word, any case; ValueError for a category that there is not."""
         if strange := set(categories) - set(moderations.CATEGORIES):
@@ -225,26 +238,40 @@ class FakeOpenAI:
         self,
         *,
         contains: str | None = None,
+        question: str | None = None,
         model: str | None = None,
+        offers: str | None = None,
         endpoint: Endpoint | None = None,
         times: int | None = None,
     ) -> list[Request]:
-        """The requests that fit; AssertionError, listing all, when there are none or not exactly `times`."""
+        """The requests that fit; AssertionError, showing all, when there are none or not exactly `times`.
+
+        `contains`: anywhere in the texts of the request, results of functions included; `question`: in the
+        last message of the user; `offers`: the name of a function that the model may call.
+        """
         found = [
             request
             for request in self.requests
             if (request.endpoint == endpoint if endpoint else request.endpoint in GENERATING)
             and (model is None or request.model == model)
             and (contains is None or any(contains in text for text in request.texts))
+            and (question is None or question in request.question)
+            and (offers is None or offers in request.tools)
         ]
         if not found if times is None else len(found) != times:
             wanted = "at least once" if times is None else f"{times} times"
             asked = ", ".join(
                 f"{name}={value!r}"
-                for name, value in (("contains", contains), ("model", model), ("endpoint", endpoint))
+                for name, value in (
+                    ("contains", contains),
+                    ("question", question),
+                    ("model", model),
+                    ("offers", offers),
+                    ("endpoint", endpoint),
+                )
                 if value is not None
             )
-            listing = self._api.recorder.listing()
+            listing = self._api.recorder.listing(whole=True)
             raise AssertionError(f"expected to be asked {wanted} ({asked}), but was {len(found)}:\n{listing}")
         return found
 

@@ -17,8 +17,9 @@ class StrayRequest(BaseException):
 
     def __init__(self, host: str) -> None:
         super().__init__(
-            f"a request to {host!r} was refused: tests talk to the fake OpenAI. Use the fixture "
-            "fake_openai or FakeOpenAI().settings(); for a call that is meant, the marker allow_openai"
+            f"a request to {host!r} was refused: tests talk to the fake OpenAI. Take the fixture fake_openai "
+            "(without pytest: FakeOpenAIMixin, or FakeOpenAI().settings()) and say what is answered: "
+            'fake_openai.reply("Hello!"). For a call that is meant there is the marker allow_openai.'
         )
         self.host = host
 

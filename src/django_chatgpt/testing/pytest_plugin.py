@@ -10,6 +10,7 @@ import pytest
 
 from django_chatgpt.testing.fake import FakeOpenAI
 from django_chatgpt.testing.guard import refuse_stray_requests
+from django_chatgpt.testing.memory import forget
 
 _HOSTS = "openai_allow_hosts"
 
@@ -49,6 +50,7 @@ def fake_openai(_fake_openai_server: FakeOpenAI) -> Iterator[FakeOpenAI]:
     fake = _fake_openai_server
     fake.reset()
     has_django = settings.configured or "DJANGO_SETTINGS_MODULE" in os.environ
+    forget()
     with fake.settings() if has_django else nullcontext():
         yield fake
     try:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import Any, Literal, TypeAlias
 
 from django_chatgpt.testing.steps import Usage
@@ -12,6 +13,10 @@ from django_chatgpt.testing.steps import Usage
 Endpoint: TypeAlias = Literal[
     "chat", "responses", "embeddings", "moderations", "models", "files", "batches", "unknown"
 ]
+
+
+_SHOWN = 300  # characters of a line
+_SHOWN_WHOLE = 5  # requests
 
 
 @dataclass(slots=True, eq=False)
@@ -86,6 +91,20 @@ class Request:
         return [
             str(function.get("name")) for tool in tools for function in _objects([tool.get("function", tool)])
         ]
+
+    @property
+    def details(self) -> str:
+        """What was asked, on several lines: each message, the functions offered."""
+        lines = [str(self)]
+        if isinstance(instructions := self.body.get("instructions"), str):
+            lines.append(f"instructions: {instructions}")
+        for message in self.messages:
+            lines.append(f"{message.get('role') or message.get('type')}: {' '.join(_texts(message))}")
+        if self.endpoint == "embeddings":
+            lines += self.texts
+        if self.tools:
+            lines.append(f"functions: {', '.join(self.tools)}")
+        return "\n      ".join(shorten(line, _SHOWN, placeholder=" ...") for line in lines)
 
     def carried(self, key: str) -> bool:
         """Whether it was made with this API key."""
@@ -170,6 +189,12 @@ class Recorder:
                 self._changed.wait(left)
             return list(found)
 
-    def listing(self) -> str:
+    def listing(self, *, whole: bool = False) -> str:
+        """The requests, a line each; `whole` shows what was said in the last few of them."""
         with self._changed:
-            return "\n".join(f"  {request}" for request in self._requests) or "  nothing was asked"
+            number = len(self._requests) - _SHOWN_WHOLE
+            lines = [
+                request.details if whole and at >= number else str(request)
+                for at, request in enumerate(self._requests)
+            ]
+            return "\n".join(f"  {line}" for line in lines) or "  nothing was asked"

@@ -13,6 +13,17 @@ Responder: TypeAlias = Callable[[Request], Step | str | Awaitable[Step | str]]
 GENERATING: tuple[Endpoint, ...] = ("chat", "responses")
 
 
+class Unscripted(AssertionError):
+    """The model was asked something for which nothing is scripted, after `FakeOpenAI.require_script`."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(
+            "nothing is scripted for this request. Say what is answered, before it is made: "
+            'fake_openai.reply("...") for the next one, or fake_openai.when(question="...").answer("..."). '
+            f"It was\n{request.details}"
+        )
+
+
 class Rule:
     """Steps for the requests that fit, whatever else is going on; from `FakeOpenAI.when`.
 
