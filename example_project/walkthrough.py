@@ -74,18 +74,18 @@ def check(question: str, answer: Answer, stored: dict[str, Any]) -> None:
 def _walk(stack: ExitStack, once: str | None, port: int | None) -> None:
     listener = bound_socket(0 if once is not None and port is None else port)
     stack.callback(listener.close)
-    _line("Model", stack.enter_context(_chosen_model()))
-    password, database = _prepared_database()
+    _line("Model", stack.enter_context(chosen_model()))
+    password, database = prepared_database()
     _line("Database", f"SQLite, {database}")
     address = stack.enter_context(running_site(listener))
-    _line("Site", f"{address}/")
+    _line("Site", f"{address}/ai/")
     _line("Log in as", f"{USERNAME}, password {password} (new at each start)")
     with Visitor(address) as visitor:
         visitor.log_in(USERNAME, password)
         for question in QUESTIONS if once is None else (once,):
             _ask(visitor, question)
     if once is None:
-        print(f"\nServing at {address}/ (log in as {USERNAME}, password {password}). Ctrl-C stops.")
+        print(f"\nServing at {address}/ai/ (log in as {USERNAME}, password {password}). Ctrl-C stops.")
         sys.stdout.flush()
         while True:
             time.sleep(0.1)  # a signal that comes just before a sleep is only heard after it
@@ -129,7 +129,7 @@ def _is_approved(call: Call) -> bool:
 
 
 @contextmanager
-def _chosen_model() -> Iterator[str]:
+def chosen_model() -> Iterator[str]:
     """Leave in the environment which model the site shall use, starting the local one; describes it."""
     if os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL"):
         name = os.environ.get("OPENAI_DEFAULT_MODEL") or "the site's default model"
@@ -144,11 +144,11 @@ def _chosen_model() -> Iterator[str]:
         )
 
 
-def _prepared_database() -> tuple[str, str]:
+def prepared_database(settings: str = "example.settings") -> tuple[str, str]:
     """Check the site, migrate, give the demo user a new password; gives it and the database's file."""
     import django
 
-    os.environ["DJANGO_SETTINGS_MODULE"] = "example.settings"
+    os.environ["DJANGO_SETTINGS_MODULE"] = settings
     django.setup()
 
     from django.contrib.auth import get_user_model

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
+from django.urls import reverse
 
 
 class Book(models.Model):
@@ -37,6 +38,9 @@ class HelpArticle(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    def get_absolute_url(self) -> str:
+        return reverse("help", args=[self.pk])
 
 
 class Postcard(models.Model):

@@ -6,6 +6,7 @@ its API.
 
 import os
 from pathlib import Path
+from typing import Any
 
 from django.core.management.utils import get_random_secret_key
 
@@ -64,6 +65,8 @@ DATABASES = {
         },
     }
 }
+# One process needs nothing else; several share a Redis, with channels_redis.
+CHANNEL_LAYERS: dict[str, Any] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 LANGUAGE_CODE = "en"
@@ -79,7 +82,7 @@ LOGGING = {
 
 STATIC_URL = "static/"
 LOGIN_URL = "login"
-LOGIN_REDIRECT_URL = "chat"
+LOGIN_REDIRECT_URL = "django_chatgpt:page"
 LOGOUT_REDIRECT_URL = "login"
 
 OPENAI_BASE_URL = os.environ.get("OPENAI_BASE_URL") or None

@@ -15,13 +15,36 @@ from django_chatgpt.functions import function_registry
 from django_chatgpt.models import AIFunctionCall
 from django_chatgpt.testing import Answer, Call, FakeOpenAI
 from example.ai_functions import MOST_BOOKS, WEATHER, get_weather, search_database
-from example.models import Book, Postcard
+from example.models import Book, HelpArticle, Postcard
 
 
 def found(query: str) -> list[str]:
     """The titles that a model is told of."""
     result = function_registry.execute_function("search_database", {"query": query}, user=None)
     return [book["title"] for book in result["books"]]
+
+
+class PageTests(TestCase):
+    def setUp(self) -> None:
+        self.client.force_login(User.objects.create_user("ada", password="ada-secret"))
+
+    def test_the_library_has_the_widget(self) -> None:
+        page = self.client.get("/")
+        self.assertContains(page, "Gardens by the Sea")
+        self.assertContains(page, "<django-chatgpt>")
+        self.assertContains(page, 'data-place-chat="/ai/chat/"')
+
+    def test_a_help_page_can_be_read_if_it_is_public(self) -> None:
+        public = HelpArticle.objects.filter(public=True)[0]
+        self.assertContains(self.client.get(public.get_absolute_url()), public.title)
+        hidden = HelpArticle.objects.filter(public=False)[0]
+        with self.assertLogs("django.request"):
+            self.assertEqual(self.client.get(hidden.get_absolute_url()).status_code, 404)
+
+    def test_strangers_log_in_first(self) -> None:
+        self.client.logout()
+        for path in ("/", "/help/1/", "/ai/"):
+            self.assertRedirects(self.client.get(path), f"/login/?next={path}")
 
 
 class WeatherTests(TestCase):

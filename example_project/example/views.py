@@ -1,18 +1,20 @@
-"""The chat page; everything it shows comes from django-chatgpt's HTTP API."""
+"""The site's own pages, with the chat in their corner; the chat page itself comes with django-chatgpt."""
 
-from typing import Any
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
 
-from django.contrib.auth.mixins import LoginRequiredMixin
-from django.views.generic import TemplateView
-
-from django_chatgpt.conf import conf
+from example.models import Book, HelpArticle
 
 
-class ChatView(LoginRequiredMixin, TemplateView):
-    """One page for a logged-in user: a question, its streamed answer, what it took."""
+@login_required
+def home(request: HttpRequest) -> HttpResponse:
+    """The books of the library."""
+    return render(request, "example/home.html", {"books": Book.objects.all()})
 
-    template_name = "example/chat.html"
 
-    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        """The name of the model that answers, beside the usual context."""
-        return super().get_context_data(model=conf.default_model, **kwargs)
+@login_required
+def help_page(request: HttpRequest, pk: int) -> HttpResponse:
+    """A page of the help desk, which an answer may name as its source."""
+    article = get_object_or_404(HelpArticle, pk=pk, public=True)
+    return render(request, "example/article.html", {"article": article})

@@ -154,7 +154,9 @@ def test_it_keeps_serving_until_told_to_stop(
     assert demo.stdout is not None
     try:
         serving = next(line for line in demo.stdout if line.startswith("Serving at "))
-        address = serving.split()[2]
+        page = serving.split()[2]
+        assert page.endswith("/ai/")
+        address = page.removesuffix("ai/")
         login = httpx2.get(f"{address}login/")
         style = httpx2.get(f"{address}static/example/site.css")
         demo.send_signal(ending)

@@ -29,7 +29,7 @@ class Page(HTMLParser):
         self.static: set[str] = set()
         self.labelled: set[str] = set()
         self.fields: set[str] = set()
-        self.attributes: dict[str, dict[str, str]] = {}
+        self.places: set[str] = set()
         self._open = ""
         self.feed(html)
 
@@ -40,12 +40,11 @@ class Page(HTMLParser):
         self.static |= {
             attributes[name] for name in ("src", "href") if "/static/" in attributes.get(name, "")
         }
-        if tag == "label":
+        if tag == "label" and "for" in attributes:
             self.labelled.add(attributes["for"])
-        if tag in ("input", "textarea") and attributes.get("type") != "hidden":
+        if tag in ("input", "textarea") and attributes.get("type") not in ("hidden", "search"):
             self.fields.add(attributes["id"])
-        if "id" in attributes:
-            self.attributes[attributes["id"]] = attributes
+        self.places |= {value for name, value in attributes.items() if name.startswith("data-place-")}
 
     def handle_data(self, data: str) -> None:
         if self._open in ("script", "style") and data.strip():
@@ -63,7 +62,7 @@ def example_site() -> Iterator[None]:
         MIDDLEWARE=["example.csp.content_security_policy", *settings.MIDDLEWARE],
         ROOT_URLCONF="example.urls",
         LOGIN_URL="login",
-        LOGIN_REDIRECT_URL="chat",
+        LOGIN_REDIRECT_URL="django_chatgpt:page",
         LOGOUT_REDIRECT_URL="login",
         OPENAI_DEFAULT_MODEL="smollm2",
     ):
@@ -78,15 +77,20 @@ def example_site() -> Iterator[None]:
 
 def test_a_stranger_is_asked_to_log_in_and_then_sees_the_chat(user: User) -> None:
     browser = Client(enforce_csrf_checks=True)
-    login = browser.get("/", follow=True)
-    assert login.redirect_chain == [("/login/?next=/", 302)]
+    login = browser.get("/ai/", follow=True)
+    assert login.redirect_chain == [("/login/?next=/ai/", 302)]
 
-    form = {"username": "ada", "password": "ada-secret", "next": "/"}
+    form = {"username": "ada", "password": "ada-secret", "next": "/ai/"}
     form["csrfmiddlewaretoken"] = browser.cookies["csrftoken"].value
     chat = browser.post("/login/", form, follow=True)
 
-    assert chat.redirect_chain == [("/", 302)]
-    assert "Chat with smollm2" in chat.content.decode()
+    assert chat.redirect_chain == [("/ai/", 302)]
+    assert 'data-dc="page"' in chat.content.decode()
+
+
+def test_after_a_login_without_an_aim_there_is_the_chat(user: User) -> None:
+    form = {"username": "ada", "password": "ada-secret"}
+    assert Client().post("/login/", form, follow=True).redirect_chain == [("/ai/", 302)]
 
 
 def test_a_wrong_password_is_told_on_the_page(user: User) -> None:
@@ -99,9 +103,9 @@ def test_logging_out_ends_at_the_login(user_client: Client) -> None:
     assert user_client.post("/logout/", follow=True).redirect_chain == [("/login/", 302)]
 
 
-@pytest.mark.parametrize("path", ["/", "/login/"])
+@pytest.mark.parametrize("path", ["/ai/", "/login/"])
 def test_pages_hold_nothing_inline_and_nothing_missing(path: str, user_client: Client) -> None:
-    browser = user_client if path == "/" else Client()
+    browser = Client() if path == "/login/" else user_client
 
     response = browser.get(path)
 
@@ -114,11 +118,9 @@ def test_pages_hold_nothing_inline_and_nothing_missing(path: str, user_client: C
 
 
 def test_the_page_posts_to_the_chat_api_of_the_package(user_client: Client) -> None:
-    page = Page(user_client.get("/").content.decode())
+    page = Page(user_client.get("/ai/").content.decode())
 
-    assert page.attributes["ask"]["action"] == "/ai/chat/"
-    assert page.attributes["talk"]["role"] == "log"
-    assert page.attributes["status"]["role"] == "status"
+    assert page.places >= {"/ai/chat/", "/ai/conversations/"}
 
 
 def test_every_answer_carries_the_policy(client: Client) -> None:
