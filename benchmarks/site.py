@@ -1,10 +1,13 @@
-"""The measured site: django-chatgpt as it is installed; beside it a bare SDK relay that stores nothing."""
+"""The measured site: django-chatgpt as it is installed; beside it a bare SDK relay that stores nothing,
+and a view that does nothing at all."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import AsyncIterator
+from importlib.util import find_spec
 from typing import Any
 
 import django
@@ -34,6 +37,15 @@ DATABASE: dict[str, Any] = (
     }
 )
 
+if "BENCH_SWITCH" in os.environ:
+    sys.setswitchinterval(float(os.environ["BENCH_SWITCH"]))
+
+EXTRAS: dict[str, Any] = {}
+if "BENCH_BUDGETS" in os.environ:
+    EXTRAS["OPENAI_BUDGETS"] = [{"scope": "user", "period": "day", "limit": "1000000"}]
+if "BENCH_CHANNELS" in os.environ and find_spec("channels"):
+    EXTRAS["CHANNEL_LAYERS"] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
 settings.configure(
     SECRET_KEY="benchmark",
     ALLOWED_HOSTS=["*"],
@@ -43,6 +55,7 @@ settings.configure(
         "django.contrib.contenttypes",
         "django.contrib.sessions",
         "django_chatgpt",
+        *(["benchmarks"] if "BENCH_FUNCTIONS" in os.environ else []),
     ],
     MIDDLEWARE=[
         "django.contrib.sessions.middleware.SessionMiddleware",
@@ -58,6 +71,7 @@ settings.configure(
     # Wide enough for the longest history: what is not sent costs nothing, and the relay sends everything.
     OPENAI_CONTEXT_WINDOW={"burst-20": 128_000},
     LOGGING_CONFIG=None,
+    **EXTRAS,
 )
 django.setup()
 
@@ -98,5 +112,26 @@ async def relay(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     return StreamingHttpResponse(events(), content_type="text/event-stream")
 
 
-urlpatterns = [path("relay/", relay), path("ai/", include("django_chatgpt.urls"))]
+async def empty(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+    """The least that a view behind a sign-in can do."""
+    if not (await request.auser()).is_authenticated:
+        return HttpResponse(status=401)
+    if not from_json(request.body)["stream"]:
+        return JsonResponse({"content": "word"})
+
+    async def events() -> AsyncIterator[str]:
+        yield 'data: {"content": "word"}\n\n'
+
+    return StreamingHttpResponse(events(), content_type="text/event-stream")
+
+
+urlpatterns = [path("relay/", relay), path("empty/", empty), path("ai/", include("django_chatgpt.urls"))]
 application = get_asgi_application()
+if "CHANNEL_LAYERS" in EXTRAS and find_spec("django_chatgpt.routing"):
+    from channels.auth import AuthMiddlewareStack
+    from channels.routing import ProtocolTypeRouter, URLRouter
+
+    from django_chatgpt.routing import websocket_urlpatterns
+
+    sockets = AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
+    application = ProtocolTypeRouter({"http": application, "websocket": sockets})

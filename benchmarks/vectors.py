@@ -24,6 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.bars import svg
+
 DIMENSIONS = 1536
 CLUSTERS = 500
 TOP_K = 10
@@ -251,25 +253,6 @@ def in_pgvector(times: int) -> Iterator[tuple[str, dict[str, float]]]:
         )
 
 
-def svg(title: str, bars: list[tuple[str, float]], unit: str) -> str:
-    """A bar for each value, on a logarithmic scale that begins at a tenth of the least."""
-    low = min(value for _, value in bars) / 10
-    span = np.log10(max(value for _, value in bars) / low)
-    height = 40 + 30 * len(bars)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 680 {height}" aria-label="{title}">',
-        '<g font-family="system-ui, sans-serif" font-size="14">',
-        f'<rect width="680" height="{height}" fill="#fff"/>',
-        f'<text x="10" y="24" font-weight="600">{title}</text>',
-    ]
-    for at, (name, value) in enumerate(bars):
-        y, width = 40 + 30 * at, 330 * np.log10(value / low) / span
-        parts.append(f'<text x="10" y="{y + 15}">{name}</text>')
-        parts.append(f'<rect x="220" y="{y}" width="{width:.0f}" height="20" rx="3" fill="#2f6f8f"/>')
-        parts.append(f'<text x="{226 + width:.0f}" y="{y + 15}">{value:.3g} {unit}</text>')
-    return "\n".join([*parts, "</g>", "</svg>\n"])
-
-
 def draw(figures: dict[str, dict[str, dict[str, float]]], folder: Path) -> None:
     for number, found in figures.items():
         bars = [(name, each["warm_ms"]) for name, each in found.items()]
@@ -277,7 +260,7 @@ def draw(figures: dict[str, dict[str, dict[str, float]]], folder: Path) -> None:
         if bare is not None:
             bars.insert(0, ("bare matrix product", bare))
         title = f"One search of {int(number):,} vectors (logarithmic)"
-        (folder / f"vectors-{number}.svg").write_text(svg(title, bars, "ms"))
+        (folder / f"vectors-{number}.svg").write_text(svg(title, bars, "ms", logarithmic=True))
 
 
 def report(figures: dict[str, dict[str, dict[str, float]]]) -> str:
