@@ -26,13 +26,17 @@ PAGES = [
     "how-to/ask.md",
     "how-to/batch.md",
     "how-to/budgets.md",
+    "how-to/export-and-erase.md",
     "how-to/pgvector.md",
     "how-to/change-embedding-model.md",
     "how-to/observe.md",
     "how-to/resilience.md",
     "how-to/reprice.md",
     "how-to/resume-and-stop.md",
+    "how-to/retention.md",
     "how-to/search.md",
+    "how-to/websockets.md",
+    "reference/errors.md",
     "reference/http.md",
     "reference/signals.md",
     "explanation/why-generators.md",
@@ -69,5 +73,5 @@ def test_the_snippets_of_a_page_run(page: str, user: User) -> None:
             exec(compile(code, f"{page}, snippet {number + 1}", "exec"), given)
     for left in given.values():
         close = getattr(left, "close", None)
-        if hasattr(left, "send") and close is not None:
+        if hasattr(left, "send") and close is not None and not isinstance(left, type):
             close()
