@@ -1,11 +1,13 @@
 """Fixtures that any test of the project may ask for."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.cache import caches
 from django.test import AsyncClient, Client
+from django.utils import translation
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -20,6 +22,13 @@ def fresh_cache() -> None:
 
     caches["default"].clear()
     alerts.told.clear()
+
+
+@pytest.fixture(autouse=True)
+def fresh_language() -> Iterator[None]:
+    """A request in another language leaves it behind in its thread."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ class DjangoChatGPTConfig(AppConfig):
         index_registry.attach(_watch)
         post_migrate.connect(_list_functions, sender=self)
         _observe()
+        _show_monitors()
 
 
 def _watch(index: Any) -> None:
@@ -43,6 +44,16 @@ def _observe() -> None:
     except NotConfiguredError:
         return
     observers.subscribe()
+
+
+def _show_monitors() -> None:
+    """Have what happens told to the sockets of staff where the site has a channel layer."""
+    from django.conf import settings
+
+    if getattr(settings, "CHANNEL_LAYERS", None):
+        from django_chatgpt.services import monitoring
+
+        monitoring.subscribe()
 
 
 def _list_functions(using: str, apps: Any = None, **kwargs: Any) -> None:

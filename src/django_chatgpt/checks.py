@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
 
@@ -18,7 +19,7 @@ from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage, Error, Warning, register
 
-from django_chatgpt.conf import FAMILIES, NO_API_KEY, SETTINGS, Problem
+from django_chatgpt.conf import FAMILIES, NO_API_KEY, SETTINGS, Problem, missing_extra
 from django_chatgpt.core.messages import TokenUsage
 from django_chatgpt.functions.checks import FUNCTION_CHECKS
 from django_chatgpt.indexes.checks import INDEX_CHECKS
@@ -28,6 +29,7 @@ NO_KEY = "django_chatgpt.W002"
 UNSHARED_CACHE = "django_chatgpt.W003"
 NO_JUDGE = "django_chatgpt.W004"
 UNPRICED = "django_chatgpt.W005"
+NO_WORKERS = "django_chatgpt.E301"
 
 CHECKS = MappingProxyType(
     {
@@ -42,6 +44,7 @@ CHECKS = MappingProxyType(
         UNPRICED: "With --deploy only: a configured model without a known price.",
         **FUNCTION_CHECKS,
         **INDEX_CHECKS,
+        NO_WORKERS: 'OPENAI_TURN_RUNNER is "celery" and Celery is not installed.',
     }
 )
 
@@ -51,7 +54,14 @@ def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
     """Everything that can be said about the settings without asking anybody else."""
     if app_configs is not None and all(each.name != "django_chatgpt" for each in app_configs):
         return []
-    return [*malformed_values(), *unknown_names(), *missing_key(), *unshared_cache(), *missing_judge()]
+    return [
+        *malformed_values(),
+        *unknown_names(),
+        *missing_key(),
+        *unshared_cache(),
+        *missing_judge(),
+        *missing_workers(),
+    ]
 
 
 def malformed_values() -> Iterator[CheckMessage]:
@@ -99,6 +109,18 @@ def missing_judge() -> Iterator[CheckMessage]:
         "OPENAI_MODERATE_OUTPUT is True and there is no OPENAI_MODERATION_MODEL, so answers are not judged.",
         hint='Name one, such as "omni-moderation-latest".',
         id=NO_JUDGE,
+    )
+
+
+def missing_workers() -> Iterator[CheckMessage]:
+    """An error if turns are to be left to workers that there can't be."""
+    runner = SETTINGS["OPENAI_TURN_RUNNER"].read()
+    if isinstance(runner, Problem) or runner.value != "celery" or find_spec("celery") is not None:
+        return
+    yield Error(
+        'OPENAI_TURN_RUNNER is "celery" and Celery is not installed, so no question can be asked.',
+        hint=missing_extra("celery"),
+        id=NO_WORKERS,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
@@ -17,7 +18,7 @@ from functools import partial
 from typing import TypeVar
 
 from asgiref.sync import SyncToAsync, sync_to_async
-from django.db import connections
+from django.db import InterfaceError, OperationalError, connections
 from django.db.backends.signals import connection_created
 
 T = TypeVar("T")
@@ -68,11 +69,23 @@ def hop(function: Callable[[], T]) -> T:
         release_connections()
 
 
+_here = threading.local()
+_failures = 0
+
+
 def _pool_hop(function: Callable[[], T]) -> T:
-    """A thread of the pool may keep a connection that CONN_MAX_AGE lets live: their number is bounded."""
-    release_connections(obsolete_only=True)
+    """A thread of the pool may keep a connection that CONN_MAX_AGE lets live: their number is bounded.
+
+    Where one has failed, as when the database was restarted, those of the other threads are not trusted.
+    """
+    global _failures
+    release_connections(obsolete_only=getattr(_here, "failures", 0) == _failures)
+    _here.failures = _failures
     try:
         return function()
+    except (OperationalError, InterfaceError):
+        _failures += 1
+        raise
     finally:
         release_connections(obsolete_only=True)
 

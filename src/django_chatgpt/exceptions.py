@@ -14,6 +14,8 @@
     ├── ToolFailedError                  a function of the site failed
     ├── TurnCancelledError               somebody stopped the turn
     ├── TurnInterruptedError             the process that ran the turn went away
+    ├── TurnTimeoutError                 the whole answer took longer than the site allows
+    ├── WorkerUnavailableError           nothing can be handed to a worker just now
     └── ProviderError                    the model's side
         ├── ProviderUnavailableError     no connection, 5xx, or overloaded: may work later
         │   ├── ProviderRateLimitedError 429 of the provider
@@ -53,6 +55,8 @@ __all__ = [
     "ToolFailedError",
     "TurnCancelledError",
     "TurnInterruptedError",
+    "TurnTimeoutError",
+    "WorkerUnavailableError",
 ]
 
 
@@ -118,17 +122,25 @@ class NotFoundError(AIServiceError):
 
 
 class ConflictError(AIServiceError):
-    """Something else is in the way; `turn_id` names the turn that is, where it is one."""
+    """Something else is in the way; `turn_id` names the turn that is, where it is one.
+
+    `retry_after` is in seconds, where it is known how long that may last.
+    """
 
     code = "conflict"
     retryable = True
     default_message = "Another request is in the way."
 
     def __init__(
-        self, message: str | None = None, *, turn_id: UUID | None = None, code: str | None = None
+        self,
+        message: str | None = None,
+        *,
+        turn_id: UUID | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
     ) -> None:
         self.turn_id = turn_id
-        super().__init__(message, code=code)
+        super().__init__(message, code=code, retry_after=retry_after)
 
 
 class TokenLimitError(AIServiceError):
@@ -179,6 +191,18 @@ class TurnInterruptedError(AIServiceError):
     code = "interrupted"
     retryable = True
     default_message = "The answer was interrupted; what had arrived is kept."
+
+
+class TurnTimeoutError(AIServiceError):
+    code = "timeout"
+    retryable = True
+    default_message = "The answer took longer than this site allows; what had arrived is kept."
+
+
+class WorkerUnavailableError(AIServiceError):
+    code = "worker_unavailable"
+    retryable = True
+    default_message = "No worker can be reached at the moment."
 
 
 class ProviderError(AIServiceError):

@@ -22,6 +22,7 @@ CONTRACTS = {
 ROOMS = {
     "exceptions": "",
     "conf": "from django.conf import settings",
+    "alarm": "",
     "signals": "from django.dispatch import Signal",
     "core.turn": "from django_chatgpt import exceptions",
     "models.turn": "from django_chatgpt.core import turn\nfrom django.db import models",
@@ -35,12 +36,15 @@ ROOMS = {
     "consumers": "from django_chatgpt.services import chat",
     "tasks": "from django_chatgpt.services import chat",
     "admin.turn": "from django_chatgpt.models import turn",
+    "pages.views": "from django_chatgpt.services import chat",
     "management.commands.chatgpt": "from django_chatgpt.services import chat",
+    "management.commands.chatgpt_fakeserver": "from django_chatgpt.testing import fake",
     "templatetags.chatgpt": "from django_chatgpt import conf",
     "telemetry.observers": "import opentelemetry\nfrom django_chatgpt import signals",
     "urls": "from django_chatgpt.api import chat",
     "routing": "from django_chatgpt import consumers",
     "apps": "",
+    "testing.fake": "",
     "testing.server": "import openai\nfrom django_chatgpt.api import chat",
 }
 

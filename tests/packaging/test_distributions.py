@@ -1,31 +1,20 @@
 """What is uploaded: both distributions are looked over, and the wheel answers questions in an empty site."""
 
 import json
-import os
 import re
 import shutil
-import socket
-import subprocess
 import sys
 import tarfile
-import time
-import urllib.error
-import urllib.request
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.cookiejar import CookieJar
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.packaging.visitor import PASSWORD, ROOT, Browser, first_line, free_port, run, serving
 from tests.strictness import EXTRAS
 
 pytestmark = [pytest.mark.dist, pytest.mark.timeout(400)]
 
-ROOT = Path(__file__).resolve().parents[2]
-PASSWORD = "a-long-secret"
 
 #: The shipped fake, run by the site's own Python until its input is closed.
 FAKE = """
@@ -36,41 +25,6 @@ with FakeOpenAI() as fake:
     print(fake.base_url, flush=True)
     sys.stdin.read()
 """
-
-
-def clean_environment(**extra: str) -> dict[str, str]:
-    """The environment of somebody who has nothing to do with this repository."""
-    ours = ("PYTHON", "DJANGO", "OPENAI", "PYTEST", "COVERAGE", "VIRTUAL_ENV", "TOX")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | extra
-
-
-def run(*command: str | Path, cwd: Path, **extra: str) -> str:
-    """The output of a command that must succeed."""
-    result = subprocess.run(
-        [str(part) for part in command],
-        cwd=cwd,
-        env=clean_environment(**extra),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
-    return result.stdout
-
-
-@pytest.fixture(scope="module")
-def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the sdist, and the wheel built from it."""
-    folder = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--installer=uv", "--outdir", folder, ROOT, cwd=folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def wheel(distributions: Path) -> Path:
-    [found] = distributions.glob("*.whl")
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +46,13 @@ def test_both_pass_the_checks_of_the_index(distributions: Path) -> None:
     ]
     said = run(sys.executable, "-m", "twine", "check", "--strict", *files, cwd=distributions)
     assert said.count("PASSED") == 2
+
+
+def test_the_wheel_is_laid_out_as_wheels_are(wheel: Path) -> None:
+    said = run(
+        sys.executable, "-m", "check_wheel_contents", "--config", ROOT / "pyproject.toml", wheel, cwd=ROOT
+    )
+    assert said.rstrip().endswith("OK")
 
 
 def test_the_wheel_holds_the_whole_package_and_nothing_else(wheel: Path) -> None:
@@ -120,72 +81,6 @@ def test_the_wheel_brings_no_extra(site_python: Path) -> None:
     modules = sorted(module for modules in EXTRAS.values() for module in modules)
     code = f"import importlib.util as u; print([m for m in {modules!r} if u.find_spec(m)])"
     assert run(site_python, "-c", code, cwd=site_python.parent).strip() == "[]"
-
-
-@contextmanager
-def serving(*command: str | Path, cwd: Path, log: Path, **extra: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that runs while the block does."""
-    with log.open("w") as errors:
-        process = subprocess.Popen(
-            [str(part) for part in command],
-            cwd=cwd,
-            env=clean_environment(**extra),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-        try:
-            yield process
-        finally:
-            process.terminate()
-            process.communicate(timeout=20)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
-
-
-def first_line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
-
-
-class Browser:
-    """As much of a browser as the site asks for: cookies, and the CSRF token in a header."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self.cookies = CookieJar()
-        self.opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(self.cookies)
-        )
-
-    def wait(self, seconds: float = 30) -> None:
-        """Return once the site answers."""
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                self.opener.open(f"{self.address}/admin/login/", timeout=5).close()
-            except urllib.error.URLError:
-                assert time.monotonic() < deadline, "the site did not start"
-                time.sleep(0.1)
-            else:
-                return
-
-    def post(self, path: str, body: bytes, kind: str) -> str:
-        token = next(cookie.value or "" for cookie in self.cookies if cookie.name == "csrftoken")
-        headers = {"Content-Type": kind, "X-CSRFToken": token, "Referer": self.address}
-        request = urllib.request.Request(f"{self.address}{path}", body, headers)
-        with self.opener.open(request, timeout=30) as response:
-            text: str = response.read().decode()
-        return text
-
-    def get(self, path: str) -> Any:
-        with self.opener.open(f"{self.address}{path}", timeout=30) as response:
-            return json.load(response)
 
 
 def test_an_empty_site_chats_after_five_steps(site_python: Path, tmp_path: Path) -> None:

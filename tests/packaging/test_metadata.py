@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 import tomllib
+from configparser import ConfigParser
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -91,3 +92,11 @@ def test_the_readme_says_how_to_run_the_tests() -> None:
     install, run = tests[0].split("&&")
     assert shlex.split(install) == ["python", "-m", "pip", "install", "tox"]
     assert shlex.split(run)[-1] == "tox"
+
+
+def test_the_environments_can_be_read() -> None:
+    parser = ConfigParser(interpolation=None)
+    parser.read(ROOT / "tox.ini")
+    wanted = [line.strip() for line in parser["tox"]["env_list"].splitlines() if line.strip()]
+    named = {name.partition(":")[2] for name in parser.sections() if name.startswith("testenv:")}
+    assert {name for name in wanted if not name.startswith("py")} <= named
