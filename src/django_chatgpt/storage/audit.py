@@ -14,7 +14,7 @@ from django.db.models import OuterRef, Q, QuerySet, Subquery, Sum
 
 from django_chatgpt.models import AIBudget, AIConversation, AITurn, AIUsage
 from django_chatgpt.storage import budgets
-from django_chatgpt.storage.primary import atomic, hold, primary, retried
+from django_chatgpt.storage.primary import atomic, hold, primary, retried, update_found
 
 BATCH = 500
 NOTHING = Decimal(0)
@@ -97,11 +97,8 @@ def strays(now: datetime) -> QuerySet[AIUsage]:
 
 def release_strays(now: datetime) -> int:
     """Release what they hold; how many they were."""
-    released = 0
-    while keys := list(strays(now).values_list("pk", flat=True)[:BATCH]):
-        rows = AIUsage.objects.using(primary()).filter(pk__in=keys)
-        released += retried(lambda rows=rows: rows.update(reserved_cost=None, reserved_until=None))  # type: ignore[misc]
-    return released
+    still = Q(reserved_cost__isnull=False)
+    return update_found(strays(now), still, reserved_cost=None, reserved_until=None)
 
 
 def forget_memos() -> None:

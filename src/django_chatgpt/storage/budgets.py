@@ -22,7 +22,7 @@ from django.db.models import F, Min, Q, QuerySet, Sum
 from django.utils import timezone
 
 from django_chatgpt.models import AIBudget, AITurn, AIUsage
-from django_chatgpt.storage.primary import atomic, hold, primary
+from django_chatgpt.storage.primary import atomic, hold, primary, update_found
 from django_chatgpt.storage.statements import sum_between, update
 
 FINAL_AFTER = timedelta(minutes=1)  # clocks of different machines differ by less
@@ -197,4 +197,5 @@ def release_expired(now: datetime) -> int:
     """Release reservations whose time is over and that no active turn stands behind; how many they were."""
     nobody = Q(turn=None) | Q(turn__status__in=sorted(AITurn.OVER))
     rows = AIUsage.objects.using(primary()).filter(nobody, reserved_until__lt=now)
-    return rows.update(reserved_cost=None, reserved_until=None, updated_at=now)
+    still = Q(reserved_until__lt=now)
+    return update_found(rows, still, reserved_cost=None, reserved_until=None, updated_at=now)

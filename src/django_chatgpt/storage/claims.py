@@ -62,4 +62,5 @@ def release(holder: UUID, keys: Collection[str] | None = None) -> None:
 
 def delete_expired() -> int:
     """Delete what dead processes have left; how many there were."""
-    return EmbeddingClaim.objects.using(primary()).filter(expires_at__lte=timezone.now()).delete()[0]
+    rows = EmbeddingClaim.objects.using(primary()).filter(expires_at__lte=timezone.now())
+    return retried(lambda: rows.delete()[0])

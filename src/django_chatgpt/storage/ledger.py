@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from django_chatgpt.core.messages import TokenUsage
 from django_chatgpt.models import AIConversation, AITurn, AIUsage
-from django_chatgpt.storage.primary import primary
+from django_chatgpt.storage.primary import primary, update_found
 from django_chatgpt.storage.statements import insert, update
 
 
@@ -197,7 +197,9 @@ def abandon(before: datetime) -> int:
     lost = AIUsage.objects.using(primary()).filter(
         nobody_waits, outcome=AIUsage.Outcome.RUNNING, timestamp__lt=before
     )
-    return lost.update(
+    return update_found(
+        lost,
+        Q(outcome=AIUsage.Outcome.RUNNING),
         outcome=AIUsage.Outcome.INTERRUPTED,
         error_code="interrupted",
         reserved_cost=None,

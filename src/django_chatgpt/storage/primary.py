@@ -5,18 +5,22 @@ A copy of it may be behind; who decides by what a copy says decides wrongly.
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from django.db import OperationalError, connections, router, transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from django_chatgpt.models import AITurn
 
 Answer = TypeVar("Answer")
 
-TRIES = 3
+TRIES = 8
+PAUSE_SECONDS = 0.02  # times the number of tries: those who met shall not meet again
+BATCH = 500
 
 
 def primary() -> str:
@@ -40,13 +44,34 @@ def retried(work: Callable[[], Answer]) -> Answer:
 
     Within a caller's transaction it is done once: the database has taken that one back as a whole.
     """
-    for _ in range(TRIES - 1):
+    for tried in range(1, TRIES):
         try:
             return work()
         except OperationalError:
             if in_transaction():
                 raise
+            pause(tried)
     return work()
+
+
+def pause(tried: int) -> None:
+    """Wait by chance, and longer the more often was tried."""
+    time.sleep(random.uniform(0, PAUSE_SECONDS * tried))
+
+
+def update_found(rows: QuerySet[Any], still: Q, **values: Any) -> int:
+    """Change what `rows` are at a look that locks nothing, where it is `still` so; how many they were.
+
+    An update by what other tables say has MariaDB lock all that it reads there, in whatever order.
+    """
+    changed = 0
+    while keys := list(rows.values_list("pk", flat=True)[:BATCH]):
+        named = rows.model._base_manager.using(primary()).filter(still, pk__in=sorted(keys))
+        now = retried(lambda named=named: named.update(**values))  # type: ignore[misc]
+        changed += now
+        if not now or len(keys) < BATCH:
+            break
+    return changed
 
 
 def hold(rows: QuerySet[Any], by: str = "pk") -> None:

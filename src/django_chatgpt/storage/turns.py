@@ -6,8 +6,6 @@ who updates no row has lost.
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -30,7 +28,7 @@ from django_chatgpt.models.owner import owner_key_of
 from django_chatgpt.storage import events, ledger
 from django_chatgpt.storage.history import History, load_history
 from django_chatgpt.storage.ledger import Hold
-from django_chatgpt.storage.primary import atomic, in_transaction, primary
+from django_chatgpt.storage.primary import atomic, in_transaction, pause, primary
 from django_chatgpt.storage.statements import find, insert, update, update_each
 
 TITLE_LENGTH = 60
@@ -39,7 +37,6 @@ EXPIRED: Mapping[str, tuple[str, str]] = {
     AITurn.Status.AWAITING_APPROVAL: ("approval_expired", "Nobody decided in time."),
     AITurn.Status.QUEUED: ("interrupted", "No worker has begun the turn in time."),
 }
-PAUSE_SECONDS = 0.02  # times the number of tries: those who met shall not meet again
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +132,7 @@ def open_turn(
             if in_transaction():
                 raise
             failure = error
-            time.sleep(random.uniform(0, PAUSE_SECONDS * (tried + 1)))
+            pause(tried + 1)
             continue
         if question.idempotency_key is not None:
             repeat = find_repeat(question.user_id, question.idempotency_key, question.fingerprint)
