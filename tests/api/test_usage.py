@@ -9,7 +9,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
 from tests.api.conftest import Answer, Door, Handler
@@ -103,6 +103,18 @@ class TestOthers:
         assert staff_door.get("/ai/usage/").json["total"]["requests"] == 0
         assert staff_door.get(f"/ai/usage/?user_id={user.pk}").json["total"]["requests"] == 1
         assert staff_door.get("/ai/usage/?scope=site").json["total"]["requests"] == 3
+
+    def test_staff_who_may_not_view_the_ledger_may_not(
+        self, handler: Handler, door: Door, user: User, other_user: User
+    ) -> None:
+        used(user)
+        used(other_user)
+        user.is_staff = True
+        user.save()
+        assert door.get(f"/ai/usage/?user_id={other_user.pk}").status == 404
+        assert door.get("/ai/usage/?scope=site").status == 403
+        user.user_permissions.add(Permission.objects.get(codename="view_aiusage"))
+        assert Door(handler, user).get("/ai/usage/?scope=site").json["total"]["requests"] == 2
 
     @pytest.mark.parametrize("pk", ["999999", "nobody", "%00", "9" * 60])
     def test_nobody_of_that_name(self, staff_door: Door, pk: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext, override_settings
 
@@ -57,6 +57,27 @@ async def test_the_numbers(monitor: Monitor, user: User, other_user: User, fake:
     for kind, field in (("get_user_activity", "days"), ("get_cost_analytics", "limit")):
         error = await monitor.error(kind, **{field: 0})
         assert set(error["fields"]) == {field}
+
+
+async def test_staff_who_may_not_view_the_ledger(visit: Open, user: User, fake: FakeOpenAI) -> None:
+    """They see that something happens, and not what users have used; from when they may, all of it."""
+    clerk = await User.objects.acreate_user("clerk", is_staff=True)
+    monitor = await visit(clerk, Monitor)
+    await AIService(user).aask("Hi")
+    begun, ended = await monitor.read(), await monitor.read()
+    assert (begun["event"], ended["event"]) == ("turn_started", "turn_ended")
+    assert ended["data"]["status"] == "completed"
+    assert not {"usage", "cost"} & set(ended["data"])
+    monitoring.unsubscribe()
+    day = (await monitor.answer("get_system_stats"))["stats"]["last_day"]
+    assert day["requests"] == 1
+    assert "cost" not in day
+    for kind in ("get_user_activity", "get_cost_analytics"):
+        assert (await monitor.error(kind))["code"] == "permission_denied"
+    await clerk.user_permissions.aadd(await Permission.objects.aget(codename="view_aiusage"))
+    for kind in ("get_user_activity", "get_cost_analytics"):
+        assert (await monitor.answer(kind))["type"] == kind.removeprefix("get_")
+    assert "cost" in (await monitor.answer("get_system_stats"))["stats"]["last_day"]
 
 
 @pytest.mark.parametrize(

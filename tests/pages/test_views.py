@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser, Permission
 from django.http import HttpRequest
 from django.template import Context, RequestContext, Template, TemplateSyntaxError
@@ -39,6 +41,14 @@ def request_of(user: Any) -> HttpRequest:
 
 def widget(user: Any, tag: str = TAG) -> str:
     return Template(tag).render(RequestContext(request_of(user)))
+
+
+def test_a_user_model_without_permissions_sees_no_costs() -> None:
+    """AbstractBaseUser alone has no `has_perm`."""
+    person = SimpleNamespace(pk=1, is_authenticated=True, is_active=True)
+    assert not hasattr(AbstractBaseUser, "has_perm")
+    assert 'data-language="' in widget(person)
+    assert "data-costs" not in widget(person)
 
 
 def test_strangers_are_sent_to_the_login(client: Client) -> None:

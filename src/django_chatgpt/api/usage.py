@@ -18,7 +18,7 @@ from django_chatgpt.api.openapi import USAGE
 from django_chatgpt.api.schemas import ErrorOut, UsageOut
 from django_chatgpt.exceptions import InvalidRequestError, NotFoundError, PermissionDeniedError
 from django_chatgpt.models import AIUsage
-from django_chatgpt.services import reports
+from django_chatgpt.services import access, reports
 from django_chatgpt.services.shown import money
 
 router = Router(tags=["usage"], auth=SessionLogin())
@@ -40,7 +40,8 @@ def usage(
 ) -> Any:
     """What you have used in the last days, today included: altogether, by model, by day of the site.
 
-    Staff may ask for another user, or for the whole site. `format=csv`, or `Accept: text/csv`, gives a table.
+    Staff who may view the ledger may ask for another user, or for the whole site. `format=csv`, or
+    `Accept: text/csv`, gives a table.
     """
     rows = _rows(request.user, scope, user_id)
     preferred = request.get_preferred_type(["application/json", "text/csv"])
@@ -67,14 +68,14 @@ def _rows(user: Any, scope: str, user_id: str | None) -> QuerySet[AIUsage]:
     if scope == "site":
         if user_id is not None:
             raise InvalidRequestError(fields={"user_id": "goes with the scope user only."})
-        if not user.is_staff:
-            raise PermissionDeniedError("Only staff may see what the whole site has used.")
+        if not access.may_see_others(user):
+            raise PermissionDeniedError("Only staff who may view the ledger may see what the site has used.")
         return reports.of_site()
     if user_id is None or user_id == str(user.pk):
         return reports.of_user(user.pk)
     users = get_user_model()._default_manager
     try:
-        known = user.is_staff and users.filter(pk=user_id).exists()
+        known = access.may_see_others(user) and users.filter(pk=user_id).exists()
     except (ValueError, ValidationError):
         known = False
     if not known:

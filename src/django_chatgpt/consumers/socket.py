@@ -84,6 +84,10 @@ class Socket(AsyncWebsocketConsumer):  # type: ignore[misc]
         """The groups of the channel layer whose messages this socket gets."""
         raise NotImplementedError
 
+    def fit(self, frame: Frame) -> Frame:
+        """What of a message of the channel layer whoever was looked up last may be told."""
+        return frame
+
     # running
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -288,7 +292,7 @@ class Socket(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def pass_on(self, frame: Frame) -> None:
         """Send what the channel layer brought, to whoever may still have it."""
         if time.monotonic() - self._seen_at < TRUSTED_SECONDS:
-            self.offer(frame)
+            self.offer(self.fit(frame))
         else:
             self.begin(self._pass_on(frame))
 
@@ -298,7 +302,7 @@ class Socket(AsyncWebsocketConsumer):  # type: ignore[misc]
         except PermissionDeniedError as error:
             await self.shut(error)
         else:
-            self.offer(frame)
+            self.offer(self.fit(frame))
 
     async def shut(self, error: AIServiceError) -> None:
         """Close the socket when everything before is sent; nothing more is taken."""

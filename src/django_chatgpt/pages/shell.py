@@ -14,10 +14,10 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import get_language
 
 from django_chatgpt.adapter import get_adapter
+from django_chatgpt.services.access import may_view_ledger
 
 #: Stands in an address for the id that a script puts there.
 ANY_ID = UUID(int=0)
-SEES_COSTS = "django_chatgpt.view_aiusage"
 
 
 def may_use(request: HttpRequest) -> bool:
@@ -39,7 +39,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
             "places": plain | with_id,
             "login": resolve_url(settings.LOGIN_URL),
             "language": get_language() or "en",
-            "costs": user.has_perm(SEES_COSTS),
+            "costs": may_view_ledger(user),
             # By which a tab knows that somebody else sits before it now.
             "reader": salted_hmac("django_chatgpt.reader", str(user.pk), algorithm="sha256").hexdigest()[:32],
         },

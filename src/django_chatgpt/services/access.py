@@ -23,6 +23,8 @@ from django_chatgpt.exceptions import (
 from django_chatgpt.models import AIConfiguration, AITurn
 
 MAX_TENANT = 200
+#: The permission to see the ledger, in the admin as everywhere.
+VIEW_LEDGER = "django_chatgpt.view_aiusage"
 
 
 class NotAuthenticatedError(AIServiceError):
@@ -44,6 +46,17 @@ def require(user: Any) -> None:
     """Raise PermissionDeniedError unless this user may ask."""
     if not get_adapter().may_use(user):
         raise PermissionDeniedError()
+
+
+def may_view_ledger(user: Any) -> bool:
+    """Whether this user may see what things cost; a user model may be without permissions."""
+    has_perm = getattr(user, "has_perm", None)
+    return has_perm is not None and bool(has_perm(VIEW_LEDGER))
+
+
+def may_see_others(user: Any) -> bool:
+    """Whether this user may see what others have used: staff who may view the ledger."""
+    return bool(user.is_active and getattr(user, "is_staff", False)) and may_view_ledger(user)
 
 
 def user_of(user_id: Any) -> Any:

@@ -4,7 +4,8 @@ system_stats()             what runs, what was asked in a day, what nobody has d
 user_activity(days, most)  who has asked most
 cost_analytics(days, most) what it cost: altogether, by model, by day, by user
 
-Days are the site's, as in `reports`. Costs are decimal strings in USD, of the requests whose cost is known.
+Days are the site's, as in `reports`. Costs are decimal strings in USD, of the requests whose cost is known;
+`system_stats` is also for those who may see none.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ A_DAY = timedelta(days=1)
 DEAREST_FIRST = F("cost").desc(nulls_last=True)
 
 
-def system_stats() -> dict[str, Any]:
+def system_stats(*, with_costs: bool = True) -> dict[str, Any]:
     """How the site stands now. Five queries."""
     using = primary()
     since = timezone.now() - A_DAY
@@ -36,13 +37,15 @@ def system_stats() -> dict[str, Any]:
     asked = recent.exclude(outcome=AIUsage.Outcome.RUNNING).aggregate(
         **reports.TOTALS, latency=Avg("latency_ms"), users=Count("user", distinct=True)
     )
-    used = reports.used_of(asked)
+    used = _shown(reports.used_of(asked))
+    if not with_costs:
+        del used["cost"]
     return {
         "turns": dict.fromkeys(sorted(AITurn.ACTIVE), 0)
         | _counts(AITurn.objects.using(using).active(), "status"),
         "conversations": AIConversation.objects.using(using).count(),
         "last_day": {
-            **_shown(used),
+            **used,
             "users": asked["users"],
             "average_latency_ms": None if asked["latency"] is None else round(asked["latency"]),
             "outcomes": _counts(recent, "outcome"),
