@@ -11,17 +11,19 @@ from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.db import SessionStore
+from django.db import OperationalError
 from django.test import Client
 from django.test.utils import override_settings
 
 from django_chatgpt import adapter
 from django_chatgpt.consumers import socket as socket_module
 from django_chatgpt.consumers.identity import find_user
+from django_chatgpt.models import AIMessage
 from django_chatgpt.routing import websocket_urlpatterns
 from django_chatgpt.services import AIService, notifications
 from django_chatgpt.services.access import NotAuthenticatedError
-from django_chatgpt.testing import FakeOpenAI
-from tests.consumers.pages import PATIENCE, Monitor, Open, Page
+from django_chatgpt.testing import Answer, FakeOpenAI, Gate
+from tests.consumers.pages import PATIENCE, Monitor, Open, Page, text_of, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.sqlite_only]
 
@@ -141,6 +143,47 @@ async def test_signing_out_ends_it(user: User, user_client: Client, fake: FakeOp
     assert (await visitor.error("get_conversations"))["code"] == "not_authenticated"
     assert await visitor.closed() == (4001, "not_authenticated")
     await visitor.leave()
+
+
+async def test_signing_out_elsewhere_ends_what_is_being_shown(
+    user: User, user_client: Client, fake: FakeOpenAI, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing more is shown, though nothing is asked; the answer is written to its end."""
+    monkeypatch.setattr(socket_module, "TRUSTED_SECONDS", -1.0)
+    visitor = await Visitor(user, user_client, origin="http://testserver").open()
+    fake.script(Answer(chunks=["One ", "two ", "three"], stall_after=1, stall=gate))
+    await visitor.send("chat_message", message="Count", ref="mine")
+    await visitor.read_to("content_chunk")
+    await sync_to_async(user_client.logout)()
+    gate.open()
+    told = (await visitor.read_to("error"))[-1]
+    assert (told["error"]["code"], told["ref"]) == ("not_authenticated", "mine")
+    assert text_of(visitor.seen) == "One "
+    assert await visitor.closed() == (4001, "not_authenticated")
+    await visitor.leave()
+    await until(AIMessage.objects.filter(role="assistant", content="One two three").aexists)
+
+
+async def test_a_look_while_the_database_is_away(
+    page: Page,
+    fake: FakeOpenAI,
+    gate: Gate,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What runs is shown on: nobody is sent off because nobody can be looked up."""
+
+    def away(self: Any) -> Any:
+        raise OperationalError("gone")
+
+    fake.script(Answer(chunks=["One ", "two"], stall_after=1, stall=gate))
+    await page.send("chat_message", message="Count")
+    await page.read_to("content_chunk")
+    monkeypatch.setattr(socket_module.Socket, "user", away)
+    monkeypatch.setattr(socket_module, "TRUSTED_SECONDS", -1.0)
+    gate.open()
+    assert (await page.read_to("message_complete", "error"))[-1]["type"] == "message_complete"
+    assert "the database is away" in caplog.text
 
 
 async def test_a_new_password_ends_it(user: User, user_client: Client) -> None:

@@ -139,6 +139,7 @@ class AIStreamingConsumer(Socket):
         return ended
 
     async def _show(self, event: TurnEvent, user_id: Any, ref: str | None) -> None:
+        await self.look_again()
         waiting: list[Frame] = []
         if isinstance(event, Finished) and event.reason == "awaiting_approval" and event.turn_id is not None:
             waiting = _calls(await ahop(partial(snapshot, event.turn_id, user_id)))

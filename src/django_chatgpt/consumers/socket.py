@@ -17,6 +17,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.layers import get_channel_layer
 from channels.utils import await_many_dispatch
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 
 from django_chatgpt.consumers import incoming
 from django_chatgpt.consumers.frames import Frame, error_frame, render
@@ -48,7 +49,7 @@ BROKEN = 1011
 MOST_JOBS = 16
 #: Characters of a frame that are read at once; more are read in a thread.
 SMALL = 65_536
-#: Seconds for which somebody is told things without a look whether they are still who they were.
+#: Seconds for which somebody is told things without a look whether they are still signed in, and still may.
 TRUSTED_SECONDS = 60.0
 #: Seconds after which a group is joined again: layers forget, and their servers are started anew.
 JOIN_AGAIN_SECONDS = 3600.0
@@ -194,6 +195,20 @@ class Socket(AsyncWebsocketConsumer):  # type: ignore[misc]
         self.check(user)
         self._seen_at = time.monotonic()
         return user
+
+    async def look_again(self) -> None:
+        """Look who it is, if that was long ago. Raises what `user` does."""
+        if time.monotonic() - self._seen_at < TRUSTED_SECONDS:
+            return
+        # One look is enough for all that is told on this socket meanwhile.
+        self._seen_at = time.monotonic()
+        try:
+            await ahop(self.user)
+        except AIServiceError:
+            self._seen_at = float("-inf")
+            raise
+        except (OperationalError, InterfaceError):
+            logger.warning("Who a socket belongs to can't be looked up: the database is away.")
 
     async def websocket_disconnect(self, message: dict[str, Any]) -> None:
         self._closing = True
