@@ -291,3 +291,19 @@ def test_a_function_that_is_switched_off_is_nowhere(door: Door, fake: FakeOpenAI
     assert door.ask("Look x").status == 200
     assert "switched off" in results()[0]
     assert "look" not in {tool["function"]["name"] for tool in fake.calls[0].body.get("tools", ())}
+
+
+def test_what_became_of_calls_is_shown_with_the_conversation(door: Door, fake: FakeOpenAI) -> None:
+    calls = [Call("pay", {"amount": 5}), Call("look", {"word": "x"}), Call("look", {"number": 1})]
+    asked = ask(door, fake, *calls)
+    place = f"/ai/conversations/{AIConversation.objects.get().pk}/?render=html"
+    (turn,) = door.get(place).json["turns"]
+    assert [each["status"] for each in turn["calls"]] == ["awaiting_approval", "completed", "failed"]
+    assert [each["name"] for each in turn["waiting"]] == ["pay"]
+    decide(door, asked.turn_id, approve=False)
+    shown = door.get(place).json
+    (turn,) = shown["turns"]
+    statuses = {each["call_id"]: each["status"] for each in turn["calls"]}
+    assert list(statuses.values()) == ["denied", "completed", "failed"]
+    answered = {line["tool_call_id"] for line in shown["messages"] if line["role"] == "tool"}
+    assert set(statuses) == answered

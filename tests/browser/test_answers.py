@@ -147,6 +147,9 @@ def test_calls_are_shown(visit: Any, fake: FakeOpenAI) -> None:
     expect(reader.last.locator(".dc-call")).to_have_count(2)
     states = reader.last.locator(".dc-call").evaluate_all("all => all.map(each => each.dataset.state)")
     assert states == ["completed", "failed"]
+    reader.page.reload()
+    expect(reader.last.locator('.dc-call[data-state="failed"]')).to_contain_text("failed")
+    expect(reader.last.locator('.dc-call[data-state="completed"]')).to_contain_text("was called")
     reader.last.locator("summary").first.click()
     expect(reader.last.locator(".dc-call").first).to_contain_text('"celsius": 21')
 
@@ -166,6 +169,9 @@ def test_a_call_is_denied(visit: Any, fake: FakeOpenAI) -> None:
     fake.script(Answer(calls=[POSTCARD]), "Then not.")
     reader.ask("Send a card").reads("Wish you were here").button("Deny").click()
     reader.reads("Then not.").done()
+    expect(reader.last.locator(".dc-call")).to_contain_text("was denied")
+    reader.page.reload()
+    reader.reads("Then not.")
     expect(reader.last.locator(".dc-call")).to_contain_text("was denied")
 
 

@@ -10,6 +10,7 @@ from ninja import Query, Router, Status
 
 from django_chatgpt.api.auth import SessionLogin
 from django_chatgpt.api.schemas import (
+    CallLineOut,
     ConversationDetail,
     ConversationIn,
     ConversationOut,
@@ -90,6 +91,7 @@ def shown(transcript: transcripts.Transcript) -> ShownConversation:
             error=ErrorDetail(**error_body(line.error)) if line.error is not None else None,
             tokens=line.tokens,
             cost=line.cost,
+            calls=[CallLineOut.from_orm(call) for call in line.calls],
             waiting=[WaitingCall.model_validate(call) for call in line.waiting],
             sources=[SourceOut.from_orm(link) for link in line.sources],
         )

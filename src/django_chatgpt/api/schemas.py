@@ -174,6 +174,13 @@ class ShownMessage(MessageOut):
     html: HtmlOut | None
 
 
+class CallLineOut(Schema):
+    """How a call of a function went."""
+
+    call_id: str
+    status: str
+
+
 class TurnLineOut(Schema):
     """How a turn of a conversation went; `tokens` and `cost` are those of all its attempts."""
 
@@ -182,6 +189,7 @@ class TurnLineOut(Schema):
     error: ErrorDetail | None
     tokens: int
     cost: Money | None
+    calls: list[CallLineOut]
     waiting: list[WaitingCall]
     sources: list[SourceOut]
 

@@ -27,8 +27,13 @@ class TurnLine:
     error: AIServiceError | None
     tokens: int
     cost: Decimal | None
-    waiting: list[AIFunctionCall]
+    calls: list[AIFunctionCall]
     sources: list[Link]
+
+    @property
+    def waiting(self) -> list[AIFunctionCall]:
+        """The calls that a person has to decide about."""
+        return [call for call in self.calls if call.status == WAITING]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ def read(conversation_id: UUID, user: Any) -> Transcript:
                 error=stored_error(turn),
                 tokens=tokens,
                 cost=cost,
-                waiting=[call for call in turn.calls.all() if call.status == WAITING],
+                calls=list(turn.calls.all()),
                 sources=links.get(turn.pk, []),
             )
         )

@@ -100,7 +100,7 @@ export class Answer {
   }
 
   settle({ id, result, status }) {
-    this.calls.get(id)?.settle(result, status === "completed");
+    this.calls.get(id)?.settle(result, status);
     this.text = null;
     this.think();
   }

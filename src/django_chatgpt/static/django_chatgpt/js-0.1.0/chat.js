@@ -106,7 +106,10 @@ export class Chat extends EventTarget {
         answer.tell(message.content, message.html);
         for (const { id, function: called } of message.tool_calls) answer.call({ id, ...called });
       } else if (message.role === "tool") {
-        answer.settle({ id: message.tool_call_id, result: message.content, status: "completed" });
+        const id = message.tool_call_id;
+        // What was stored without its call is taken for made.
+        const status = turn?.calls.find((call) => call.call_id === id)?.status ?? "completed";
+        answer.settle({ id, result: message.content, status });
       }
     }
     settle();

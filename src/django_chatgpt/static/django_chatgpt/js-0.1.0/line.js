@@ -120,11 +120,13 @@ export class Call {
     return ["completed", "failed", "denied", "ended"].includes(this.element.dataset.state);
   }
 
-  settle(result, completed) {
+  // `status` is that of the call as it is stored; one that was decided elsewhere is told as failed at first.
+  settle(result, status) {
     part(this.element, "decision").hidden = true;
     part(this.element, "answered").hidden = false;
     part(this.element, "result").textContent = showJson(result);
-    this.state(completed ? "completed" : this.isDenied ? "denied" : "failed");
+    const denied = status === "denied" || (this.isDenied && status === "failed");
+    this.state(status === "completed" ? "completed" : denied ? "denied" : "failed");
   }
 
   // Asks the person; `decided` is called with true or false.
