@@ -45,6 +45,9 @@ call_command("check")
 assert not [name for name in sys.modules if name.partition(".")[0] in {MODULES!r}]
 """
 
+#: What Windows does not have.
+NO_FORK = "import os; del os.register_at_fork, os.fork"
+
 #: Modules that are of no use without their extra, and the sentence they must fail with.
 NEEDS_EXTRA = {
     "django_chatgpt.consumers": "channels",
@@ -61,10 +64,14 @@ def test_the_environment_has_the_shape_its_name_says(module: str) -> None:
     assert there is (SHAPE == "all")
 
 
-@pytest.mark.parametrize("settings", ["sqlite", "bare"])
-def test_every_module_imports_without_any_extra(settings: str) -> None:
+@pytest.mark.parametrize(
+    ("settings", "system"),
+    [("sqlite", ""), ("bare", ""), ("sqlite", NO_FORK)],
+    ids=["sqlite", "bare", "no-fork"],
+)
+def test_every_module_imports_without_any_extra(settings: str, system: str) -> None:
     result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", WITHOUT_EXTRAS],
+        [sys.executable, "-W", "error", "-c", system + WITHOUT_EXTRAS],
         cwd=ROOT,
         env={**os.environ, "DJANGO_SETTINGS_MODULE": f"tests.settings.{settings}"},
         capture_output=True,

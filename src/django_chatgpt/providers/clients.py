@@ -262,5 +262,6 @@ def close() -> None:
         endpoints.http.close()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):  # pragma: no branch
+    os.register_at_fork(after_in_child=_after_fork)
 atexit.register(close)

@@ -197,7 +197,8 @@ def _forget() -> None:
     _flights.clear()
 
 
-os.register_at_fork(after_in_child=_forget)
+if hasattr(os, "register_at_fork"):  # pragma: no branch
+    os.register_at_fork(after_in_child=_forget)
 
 
 def _board(key: str) -> tuple[_Flight, bool]:

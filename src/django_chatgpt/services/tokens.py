@@ -79,7 +79,8 @@ def _lock_anew() -> None:
 
 
 # A process that was forked while another thread held the lock would wait for it for ever.
-os.register_at_fork(after_in_child=_lock_anew)
+if hasattr(os, "register_at_fork"):  # pragma: no branch
+    os.register_at_fork(after_in_child=_lock_anew)
 
 
 def count_text(text: str, model: str) -> int:
