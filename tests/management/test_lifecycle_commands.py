@@ -43,7 +43,9 @@ class TestPrune:
         told = said("chatgpt_prune", "--delete-after", "90", "--archive-after", "30")
         assert told.splitlines() == [
             "0 turns ended.",
+            "0 calls left to workers ended.",
             "0 rows of events deleted.",
+            "0 calls left to workers deleted.",
             "1 conversations deleted.",
             "1 conversations archived.",
             "0 vectors deleted.",

@@ -17,6 +17,7 @@ from django_chatgpt.models import (
     AIBudget,
     AIConversation,
     AIFunctionCall,
+    AIFunctionJob,
     AIMessage,
     AITurn,
     AITurnEvent,
@@ -270,9 +271,15 @@ def test_all_that_is_due(settings: Settings) -> None:
     for days in (100, 40, 1):
         talk(days)
     TestEmbeddings.made(100, "old")
+    for status, days in (("completed", 2), ("failed", 2), ("completed", 0), ("queued", 2)):
+        job = AIFunctionJob.objects.create(name="f", status=status, held_until=None)
+        held = ago(days) if status == "queued" else None
+        AIFunctionJob.objects.filter(pk=job.pk).update(updated_at=ago(days), held_until=held)
     wanted = {
         "turns_ended": 0,
+        "jobs_ended": 1,
         "events_deleted": 0,
+        "jobs_deleted": 2,
         "conversations_deleted": 1,
         "conversations_archived": 1,
         "embeddings_deleted": 1,
@@ -282,3 +289,5 @@ def test_all_that_is_due(settings: Settings) -> None:
     assert retention.clean(dry_run=True) == wanted | {"conversations_archived": 2}
     assert retention.clean() == wanted
     assert retention.clean() == dict.fromkeys(wanted, 0)
+    # The one that is ended now is kept for its time.
+    assert sorted(AIFunctionJob.objects.values_list("status", flat=True)) == ["completed", "failed"]

@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from pydantic_core import to_json
 
@@ -104,6 +105,16 @@ def find(user: Any, job_id: UUID) -> AIFunctionJob:
     return job
 
 
+def overdue() -> QuerySet[AIFunctionJob]:
+    """Those that no worker has begun in time, or has ended."""
+    return storage.overdue(timezone.now())
+
+
+def old() -> QuerySet[AIFunctionJob]:
+    """Those that have been over for OPENAI_EVENT_RETENTION seconds."""
+    return storage.ended_before(timezone.now() - timedelta(seconds=conf.event_retention))
+
+
 def give_up_overdue() -> int:
     """End those that no worker has begun in time, or has ended; how many they were."""
     return storage.give_up(timezone.now())
@@ -111,7 +122,7 @@ def give_up_overdue() -> int:
 
 def delete_old() -> int:
     """Delete those that have been over for OPENAI_EVENT_RETENTION seconds; how many they were."""
-    return storage.delete(storage.ended_before(timezone.now() - timedelta(seconds=conf.event_retention)))
+    return storage.delete(old())
 
 
 def _keep(job: AIFunctionJob, outcome: Outcome) -> None:

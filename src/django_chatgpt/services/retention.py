@@ -20,6 +20,7 @@ from django.utils import timezone
 from django_chatgpt.conf import conf
 from django_chatgpt.exceptions import InvalidRequestError
 from django_chatgpt.models import AIBudget, AITurn, AITurnEvent
+from django_chatgpt.services import function_jobs
 from django_chatgpt.services.periods import period_of
 from django_chatgpt.services.sweeper import sweep_expired
 from django_chatgpt.storage import events
@@ -45,13 +46,16 @@ def clean(
 ) -> dict[str, int]:
     """Do all that is due, by these days or else by the settings; how many of each there were, or would be.
 
-    The keys: turns_ended, events_deleted, conversations_deleted, conversations_archived, embeddings_deleted,
+    The keys: turns_ended, jobs_ended (calls left to workers that none has begun, or ended, in time),
+    events_deleted, jobs_deleted, conversations_deleted, conversations_archived, embeddings_deleted,
     budgets_deleted.
     """
     told: dict[str, Any] = {"dry_run": dry_run, "progress": progress}
     return {
         "turns_ended": AITurn.objects.expired().count() if dry_run else sweep_expired(),
+        "jobs_ended": function_jobs.overdue().count() if dry_run else function_jobs.give_up_overdue(),
         "events_deleted": old_events().count() if dry_run else delete_old_events(),
+        "jobs_deleted": function_jobs.old().count() if dry_run else function_jobs.delete_old(),
         # Before others are archived: what is deleted need not be.
         "conversations_deleted": cleanup_old_conversations(delete_after, action="delete", **told),
         "conversations_archived": cleanup_old_conversations(archive_after, **told),

@@ -57,11 +57,17 @@ def end(
     )
 
 
+def overdue(now: datetime) -> QuerySet[AIFunctionJob]:
+    """Those that nobody has begun, or ended, in time."""
+    rows = AIFunctionJob.objects.using(primary()).filter(held_until__lt=now)
+    return rows.filter(status__in=sorted(AIFunctionJob.OPEN))
+
+
 def give_up(now: datetime) -> int:
     """Those that nobody has begun in time are failed, those that nobody has ended unknown; how many."""
-    overdue = AIFunctionJob.objects.using(primary()).filter(held_until__lt=now)
+    rows = overdue(now)
     gone = {"error_code": "interrupted", "held_until": None, "updated_at": now}
-    return overdue.filter(status=Status.QUEUED).update(status=Status.FAILED, **gone) + overdue.filter(
+    return rows.filter(status=Status.QUEUED).update(status=Status.FAILED, **gone) + rows.filter(
         status=Status.RUNNING
     ).update(status=Status.UNKNOWN, **gone)
 

@@ -101,7 +101,7 @@ def create_ai_alert(
         raise InvalidRequestError(fields={"title": f"must have 1 to {MOST_TITLE} characters."})
     if key is None:
         today = period_of("day", timezone.now()).label
-        parts = "\\0".join(map(str, (severity, title, user_id, conversation_id)))
+        parts = "\0".join(map(str, (severity, title, user_id, conversation_id)))
         key = f"{today}:{sha256(parts.encode()).hexdigest()}"
     raised = alerts.raise_alert(
         "site",

@@ -13,7 +13,9 @@ from django_chatgpt.services import retention
 
 LINES = {
     "turns_ended": ("turns ended.", "turns would be ended."),
+    "jobs_ended": ("calls left to workers ended.", "calls left to workers would be ended."),
     "events_deleted": ("rows of events deleted.", "rows of events would be deleted."),
+    "jobs_deleted": ("calls left to workers deleted.", "calls left to workers would be deleted."),
     "conversations_deleted": ("conversations deleted.", "conversations would be deleted."),
     "conversations_archived": ("conversations archived.", "conversations would be archived."),
     "embeddings_deleted": ("vectors deleted.", "vectors would be deleted."),
@@ -23,8 +25,9 @@ LINES = {
 
 class Command(BaseCommand):
     help = (
-        "End turns whose process died: their text is kept, their conversations are free again. Then take "
-        "away what the settings keep no longer: events of turns that are over (OPENAI_EVENT_RETENTION), "
+        "End turns whose process died: their text is kept, their conversations are free again; and calls "
+        "that were left to workers and that none has begun, or ended, in time. Then take away what the "
+        "settings keep no longer: events of turns and such calls that are over (OPENAI_EVENT_RETENTION), "
         "conversations (OPENAI_ARCHIVE_AFTER, OPENAI_DELETE_AFTER), vectors (OPENAI_EMBEDDING_RETENTION)."
     )
 
