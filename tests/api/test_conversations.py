@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, override_settings
 from django.utils import timezone
 
+from django_chatgpt.adapter import Adapter
 from django_chatgpt.models import AIConfiguration, AIConversation, AIMessage, AITurn, AIUsage
 from django_chatgpt.testing import FakeOpenAI
 from tests.api.conftest import Door
@@ -35,6 +36,20 @@ def make(user: Any, count: int, *, messages: int = 0) -> list[AIConversation]:
 
 def titles(answer: Any) -> list[str]:
     return [row["title"] for row in answer.json["conversations"]]
+
+
+class Nobody(Adapter):
+    """Lets nobody ask."""
+
+    def may_use(self, user: Any) -> bool:
+        return False
+
+
+def test_who_may_not_ask_begins_none(door: Door) -> None:
+    with override_settings(OPENAI_ADAPTER=f"{__name__}.Nobody"):
+        answer = door.send("POST", "/ai/conversations/", {"title": "Mine"})
+    assert (answer.status, answer.error["code"]) == (403, "permission_denied")
+    assert not AIConversation.objects.exists()
 
 
 def test_an_empty_list(door: Door) -> None:

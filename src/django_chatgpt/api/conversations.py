@@ -25,8 +25,8 @@ from django_chatgpt.api.schemas import (
     SourceOut,
     TurnLineOut,
 )
+from django_chatgpt.services import access, markdown, transcripts
 from django_chatgpt.services import conversations as service
-from django_chatgpt.services import markdown, transcripts
 from django_chatgpt.services.shown import WaitingCall, error_body
 from django_chatgpt.storage import conversations as storage
 
@@ -50,6 +50,7 @@ def list_conversations(
 @router.post("conversations/", response={201: ConversationOut, **REFUSED}, url_name="conversations")
 def create_conversation(request: HttpRequest, data: ConversationIn) -> Any:
     """Begin a conversation before anything is said in it."""
+    access.require(request.user)
     return Status(201, service.create(request.user.pk, data))
 
 
