@@ -13,7 +13,15 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from django_chatgpt.admin.transcript import PER_PAGE, pretty
-from django_chatgpt.models import AIConversation, AIFunctionCall, AIFunctionJob, AIMessage, AITurn
+from django_chatgpt.models import (
+    AIAlert,
+    AIConversation,
+    AIFunctionCall,
+    AIFunctionJob,
+    AIMessage,
+    AITurn,
+    AIUsage,
+)
 from tests.admin.makers import address
 from tests.admin.staff import staff_browser
 from tests.models import rows
@@ -177,6 +185,45 @@ def test_an_empty_one_says_so(admin_browser: Client, user: User) -> None:
 )
 def test_arguments_are_laid_out(arguments: Any, shown: str) -> None:
     assert pretty(arguments) == shown
+
+
+def test_a_summary_is_hidden_with_what_it_sums_up(user: User) -> None:
+    talk = rows.conversation(user=user, metadata={"history_summary": {"text": "a secret", "covers": 3}})
+    page = address(AIConversation, "change", talk.pk)
+    rights = ("view_aiconversation", "change_aiconversation")
+    changer = staff_browser(*rights)
+    assert "a secret" not in changer.get(page).text
+    changer.post(page, {"title": "Chairs", "user": user.pk, "is_active": "on"})
+    talk.refresh_from_db()
+    assert (talk.title, talk.metadata["history_summary"]["text"]) == ("Chairs", "a secret")
+    assert "a secret" in staff_browser(*rights, "view_aimessage", name="reader").get(page).text
+
+
+def test_titles_are_for_those_who_may_view_conversations_or_messages(user: User) -> None:
+    talk = rows.conversation(user=user, title="How do I hide a secret?")
+    turn = rows.turn(talk, user=user, status="completed")
+    used = rows.usage(user=user, conversation=talk, turn=turn, outcome="completed")
+    alert = AIAlert.objects.create(severity="info", title="Look", conversation=talk, user=user)
+    rights = ("view_aiturn", "view_aiusage", "view_aialert")
+    blind = staff_browser(*rights)
+    changer = staff_browser(*rights, "change_aialert", name="changer")
+    knowing = [staff_browser(*rights, each, name=each) for each in ("view_aiconversation", "view_aimessage")]
+    for model, key in ((AITurn, turn.pk), (AIUsage, used.pk), (AIAlert, alert.pk)):
+        page = address(model, "change", key)
+        for reader in (blind, changer):
+            text = reader.get(page).text
+            assert "a secret" not in text
+            assert text.count(str(talk.pk)) >= 1
+        assert all("a secret" in reader.get(page).text for reader in knowing)
+    turns = address(AITurn, "changelist")
+    assert "a secret" not in blind.get(turns).text
+    assert str(talk.pk) in blind.get(turns).text
+    assert "a secret" in knowing[0].get(turns).text
+    changer.post(
+        address(AIAlert, "change", alert.pk), {"title": "Look", "severity": "info", "metadata": "{}"}
+    )
+    alert.refresh_from_db()
+    assert alert.conversation_id == talk.pk
 
 
 def test_what_people_have_written_is_hidden_on_other_pages_too(user: User) -> None:

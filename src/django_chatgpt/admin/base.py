@@ -25,6 +25,7 @@ Row = TypeVar("Row", bound=Model)
 
 NAMES_FOUND = 100
 READS = "django_chatgpt.view_aimessage"
+SEES_CONVERSATIONS = "django_chatgpt.view_aiconversation"
 
 if TYPE_CHECKING:
 
@@ -52,6 +53,11 @@ def may_read(request: HttpRequest) -> bool:
     return bool(request.user.has_perm(READS))
 
 
+def knows_titles(request: HttpRequest) -> bool:
+    """Whether this member of the staff may know how conversations are called: by a question's first words."""
+    return bool(request.user.has_perm(SEES_CONVERSATIONS)) or may_read(request)
+
+
 class Tool(NamedTuple):
     """A link above a list or a row."""
 
@@ -66,7 +72,8 @@ class TableAdmin(_ModelAdmin[Row]):
     beginning of `search_fields` (`search_lookup`) and, where `user_field` is named, with that of the name
     that users log in with, whatever the site's user model calls it.
 
-    `text_fields` are shown to those alone who may read what people have written.
+    `text_fields` are shown to those alone who may read what people have written. Who may not know the titles
+    of conversations sees their keys.
     """
 
     key_fields: ClassVar[Sequence[str]] = ("pk",)
@@ -105,13 +112,32 @@ class TableAdmin(_ModelAdmin[Row]):
             pairs = [(field, key) for field in self.key_fields]
         return queryset.filter(Q.create([*pairs], connector=Q.OR)), False
 
+    def get_list_display(self, request: HttpRequest) -> Any:
+        return _without_titles(super().get_list_display(request), request)
+
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        fieldsets = super().get_fieldsets(request, obj)
         hidden = () if may_read(request) else self.text_fields
         return [
-            (name, {**options, "fields": [field for field in options["fields"] if field not in hidden]})
-            for name, options in fieldsets
+            (
+                name,
+                {
+                    **options,
+                    "fields": _without_titles(
+                        [field for field in options["fields"] if field not in hidden], request
+                    ),
+                },
+            )
+            for name, options in super().get_fieldsets(request, obj)
         ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        fields = super().get_readonly_fields(request, obj)
+        has_one = any(field.name == "conversation" for field in self.opts.fields)
+        return [*fields, "conversation_key"] if has_one and not knows_titles(request) else fields
+
+    @admin.display(description=_("conversation"), empty_value="-")
+    def conversation_key(self, row: Any) -> str | None:
+        return row.conversation_id and str(row.conversation_id)
 
     def save_model(self, request: HttpRequest, obj: Any, form: ModelForm[Any], change: bool) -> None:
         """Write what was changed in the form and nothing else: counters move while somebody looks at it."""
@@ -165,7 +191,7 @@ class TableAdmin(_ModelAdmin[Row]):
 
     def transcript_address(self, request: HttpRequest, conversation_id: Any) -> str:
         """Where a conversation is read; "" for those who may not see it."""
-        if not request.user.has_perm("django_chatgpt.view_aiconversation"):
+        if not request.user.has_perm(SEES_CONVERSATIONS):
             return ""
         name = f"{self.admin_site.name}:django_chatgpt_aiconversation_transcript"
         return reverse(name, args=[conversation_id])
@@ -204,6 +230,14 @@ class RecordAdmin(TableAdmin[Row]):
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+def _without_titles(names: Sequence[Any], request: HttpRequest) -> list[Any]:
+    """Names of columns or fields, with the key of a conversation in the place of its title."""
+    if knows_titles(request) or "conversation" not in names:
+        return list(names)
+    others = [name for name in names if name != "conversation_key"]
+    return ["conversation_key" if name == "conversation" else name for name in others]
 
 
 def _users_called(term: str) -> list[Any]:

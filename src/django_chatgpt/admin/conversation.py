@@ -40,6 +40,8 @@ class AIConversationAdmin(TableAdmin[AIConversation]):
     list_select_related = ("user",)
     search_fields = ("title", "session_id")
     user_field = "user_id"
+    # A summary of what was said is there.
+    text_fields = ("metadata",)
     sortable_by = ("updated_at",)
     ordering = ("-updated_at", "-id")
     raw_id_fields = ("user",)
