@@ -39,6 +39,20 @@ def test_a_result_and_an_error() -> None:
     assert idle(pool)
 
 
+def test_what_was_given_up_does_not_wait_for_a_thread() -> None:
+    """A function that never returns keeps its place; those behind it are not kept with it."""
+    pool, held = Threads(1), threading.Event()
+    first = pool.submit(lambda: held.wait(PATIENCE))
+    behind = [pool.submit(lambda: 1) for _ in range(5)]
+    assert pool.waiting == 5
+    for each in behind[:4]:
+        assert each.cancel()
+    assert pool.waiting == 1
+    held.set()
+    assert (first.result(PATIENCE), behind[4].result(PATIENCE)) == (True, 1)
+    assert pool.waiting == 0
+
+
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit])
 def test_whatever_is_raised_comes_back(error: type[BaseException]) -> None:
     pool = Threads(1)

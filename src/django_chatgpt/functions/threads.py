@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from django.db import connections
@@ -40,6 +41,11 @@ class Threads:
     def running(self) -> int:
         """How many threads are at work."""
         return self._running
+
+    @property
+    def waiting(self) -> int:
+        """How much waits for one of them."""
+        return len(self._waiting)
 
     def submit(self, function: Callable[[], T]) -> Future[T]:
         """Run `function` with the context, the language and the time zone of whoever calls this.
@@ -71,6 +77,8 @@ class Threads:
         with self._lock:
             if self._running >= self.limit:
                 self._waiting.append(job)
+                # What nobody waits for any more goes, even if no thread is ever free again.
+                future.add_done_callback(lambda _: self._forget(job))
                 return future
             self._running += 1
         thread = threading.Thread(target=self._work, args=(job,), name="django-chatgpt-function", daemon=True)
@@ -81,6 +89,10 @@ class Threads:
                 self._running -= 1
             raise
         return future
+
+    def _forget(self, job: _Job) -> None:
+        with self._lock, suppress(ValueError):
+            self._waiting.remove(job)
 
     def _work(self, job: _Job | None) -> None:
         while job is not None:
