@@ -194,6 +194,26 @@ def test_whoever_has_the_permission_decides_and_not_the_asker(
     assert [amount for amount, _ in PAID] == [5]
 
 
+@pytest.mark.parametrize("approve", [True, False])
+def test_a_turn_of_somebody_who_may_not_ask_any_more_does_not_go_on(
+    door: Door, other_door: Door, user: User, other_user: User, fake: FakeOpenAI, guarded: None, approve: bool
+) -> None:
+    first = ask(door, fake)
+    asked = len(fake.requests)
+    other_user.user_permissions.add(Permission.objects.get(codename="delete_user"))
+    user.is_active = False
+    user.save()
+    refused = decide(other_door, first.turn_id, approve=approve)
+    assert (refused.status, refused.error["code"]) == (403, "permission_denied")
+    assert "may not ask any more" in refused.error["message"]
+    at_rest(first.turn_id)
+    assert AIFunctionCall.objects.get().status == "awaiting_approval"
+    assert (PAID, len(fake.requests)) == ([], asked)
+    user.is_active = True
+    user.save()
+    assert decide(other_door, first.turn_id, approve=approve).status == 200
+
+
 def test_after_the_time_is_over_nobody_decides(door: Door, fake: FakeOpenAI) -> None:
     first = ask(door, fake)
     past = timezone.now() - timedelta(seconds=1)

@@ -19,7 +19,7 @@ from django_chatgpt.exceptions import (
 from django_chatgpt.functions import function_registry
 from django_chatgpt.functions.calls import FunctionBox
 from django_chatgpt.models import AIFunctionCall, AIMessage, AITurn
-from django_chatgpt.services import chat, runners, stored
+from django_chatgpt.services import access, chat, runners, stored
 from django_chatgpt.services.budgets import guarded
 from django_chatgpt.services.functions import as_text
 from django_chatgpt.services.sweeper import sweep
@@ -71,6 +71,11 @@ def _decide(user: Any, turn_id: UUID, decision: Decision) -> chat.Prepared | AIT
     function = function_registry.get_function(call.name)
     if function is not None and not function.may_decide(user, turn.user):
         raise PermissionDeniedError("You may not decide about this call.")
+    try:
+        # The turn goes on in their name, whatever is decided.
+        access.require(turn.user)
+    except PermissionDeniedError:
+        raise PermissionDeniedError("Whoever has asked this may not ask any more.") from None
     arguments, fingerprint = call.arguments, call.fingerprint
     if decision.approve and decision.arguments is not None:
         arguments, fingerprint = _edited(turn, call, decision.arguments)
