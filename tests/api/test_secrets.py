@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from django.core import serializers
 from django.db import models
 from django.test.utils import override_settings
 
+from django_chatgpt.adapter import Adapter
+from django_chatgpt.core.request import Endpoint
 from django_chatgpt.models import AIConversation, AIMessage, AITurn, AIUsage
 from django_chatgpt.testing import HTML, Answer, Failure, FakeOpenAI
 from tests.api.conftest import Door
@@ -143,3 +146,23 @@ def test_an_error_of_our_own_says_nothing(
         assert PART not in text
         assert "the-question" not in text
         assert "Traceback" not in text or text is not answer.body.decode()
+
+
+class Proxied(Adapter):
+    """Reaches the model by an address that has a secret of its own."""
+
+    def endpoint(self, user: Any, tenant: str = "") -> Endpoint:
+        plain = super().endpoint(user, tenant)
+        assert plain.base_url is not None
+        return replace(plain, base_url=plain.base_url.replace("://", f"://proxy:{PART}@"))
+
+
+def test_what_is_secret_of_an_address_is_nowhere(
+    door: Door, fake: FakeOpenAI, caplog: pytest.LogCaptureFixture
+) -> None:
+    with override_settings(OPENAI_ADAPTER=f"{__name__}.Proxied", OPENAI_MAX_RETRIES=0):
+        answer = door.ask()  # aiohttp takes no such address, which must not be told with it either
+    assert PART.encode() not in answer.body
+    assert AITurn.objects.get().options["base_url"] == fake.base_url
+    assert PART not in everything_stored()
+    assert PART not in everything_logged(caplog)

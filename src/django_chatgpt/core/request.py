@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 from django_chatgpt.core.messages import Message, TokenUsage
 
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Dialect = Literal["responses", "chat"]
+
+
+def public_url(url: str) -> str:
+    """An address without what is before an @, which is nobody's business, and without a query."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,6 +192,8 @@ def _prepared(make: Callable[..., _Client], endpoint: Endpoint, http: Any) -> _C
     if not _is_address(base_url):
         raise NotConfiguredError("OPENAI_BASE_URL must be an address like https://example.org/v1.")
     redaction.hide(endpoint.api_key)
+    if (login := httpx2.URL(base_url).userinfo) != b"":
+        redaction.hide(login.decode())
     client = make(
         api_key=endpoint.api_key,
         base_url=base_url,

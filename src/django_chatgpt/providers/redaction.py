@@ -1,7 +1,8 @@
 """Keys and texts kept out of the logs of the libraries underneath.
 
-At DEBUG they quote what a server sends in its headers and status line, and a server may echo a key. The
-first releases of the SDK 3 also write down the whole body of every request.
+At DEBUG they quote what a server sends in its headers and status line, and a server may echo a key. At INFO
+they quote the address that was called, in which there may be a password. The first releases of the SDK 3 also
+write down the whole body of every request.
 """
 
 from __future__ import annotations

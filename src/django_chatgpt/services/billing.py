@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from urllib.parse import urlsplit, urlunsplit
 
 from django_chatgpt.conf import DEFAULT_BASE_URL
 from django_chatgpt.core.messages import FunctionCall, Message, TokenUsage, storable
 from django_chatgpt.core.reply import MAX_NAME
+from django_chatgpt.core.request import public_url
 from django_chatgpt.core.spec import Attempt
 from django_chatgpt.exceptions import (
     AIServiceError,
@@ -89,8 +89,7 @@ def origin(asked: str, model: str, base_url: str | None) -> dict[str, str]:
     """
     told = {"asked": asked} if model and asked != model else {}
     if base_url and base_url != DEFAULT_BASE_URL:
-        parts = urlsplit(base_url)
-        told["base_url"] = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        told["base_url"] = public_url(base_url)
     return told
 
 

@@ -12,11 +12,11 @@ import time
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from django.core.cache import caches
 
 from django_chatgpt.conf import DEFAULT_BASE_URL, conf
+from django_chatgpt.core.request import public_url
 from django_chatgpt.exceptions import (
     AIServiceError,
     NotConfiguredError,
@@ -53,12 +53,6 @@ class Circuit:
         """The beginning of its keys in the cache, whatever characters and length its names have."""
         digest = sha256(f"{self.base_url}\n{self.model}".encode(errors="replace")).hexdigest()
         return f"django_chatgpt.breaker.{digest}"
-
-
-def public_url(url: str) -> str:
-    """An address without what is before an @, which is nobody's business, and without a query."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def refusal(base_url: str | None, model: str) -> ProviderUnavailableError | None:

@@ -26,7 +26,7 @@ from django_chatgpt.conf import DEFAULT_BASE_URL, OnDisconnect, conf
 from django_chatgpt.core.events import TurnEvent
 from django_chatgpt.core.log import EventLog
 from django_chatgpt.core.messages import Message, TokenUsage
-from django_chatgpt.core.request import Endpoint, ModelRequest
+from django_chatgpt.core.request import Endpoint, ModelRequest, public_url
 from django_chatgpt.core.spec import Ending, Resumed, Screen, TurnSpec
 from django_chatgpt.core.summary import Summary, SummaryDue
 from django_chatgpt.core.window import Window
@@ -460,12 +460,13 @@ def kept_options(
     tenant: str,
     given: Sequence[Source] = (),
 ) -> dict[str, Any]:
-    """What the turn row keeps of how it was asked; never the key."""
+    """What the turn row keeps of how it was asked; never the key, nor what of an address is secret."""
+    base_url = request.endpoint.base_url
     options: dict[str, Any] = {
         "tenant": tenant or None,
         "model": request.model,
         "dialect": request.endpoint.dialect,
-        "base_url": request.endpoint.base_url,
+        "base_url": None if base_url is None else public_url(base_url),
         "temperature": request.temperature,
         "max_tokens": request.max_output_tokens,
         "use_functions": ask.use_functions,

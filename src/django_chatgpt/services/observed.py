@@ -14,8 +14,8 @@ from django.utils import timezone
 
 from django_chatgpt.conf import DEFAULT_BASE_URL
 from django_chatgpt.core.messages import FunctionResult, TokenUsage
+from django_chatgpt.core.request import public_url
 from django_chatgpt.models import AIFunction, AITurn, AIUsage
-from django_chatgpt.services.breakers import public_url
 from django_chatgpt.signals import attempt_settled, function_called, turn_ended, turn_started
 from django_chatgpt.storage import ledger
 from django_chatgpt.storage.ledger import Bill
