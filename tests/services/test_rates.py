@@ -9,6 +9,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -104,6 +105,14 @@ def test_a_user_whom_the_site_refuses_uses_up_nothing(settings: Settings, clock:
 
 
 @pytest.mark.django_db
+def test_a_user_model_without_groups_has_none_to_count_in(settings: Settings) -> None:
+    settings.OPENAI_RATE_LIMITS = {"user": "1/m", "group:trial": "1/m"}
+    person = SimpleNamespace(pk=1)
+    rates.admit(person)
+    with pytest.raises(RateLimitedError):
+        rates.admit(person)
+
+
 def test_a_group_has_one_for_its_members(
     user: User, other_user: User, settings: Settings, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:

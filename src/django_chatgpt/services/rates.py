@@ -81,9 +81,10 @@ def _counted(limits: Sequence[RateLimit], user: Any) -> Iterator[tuple[RateLimit
 def _groups(limits: Sequence[RateLimit], user: Any) -> set[str]:
     """Those of the groups with limits that the user is in; no query where no group has any."""
     named = [limit.group for limit in limits if limit.group is not None]
-    if not named or user is None:
+    memberships = getattr(user, "groups", None) if named else None
+    if memberships is None:  # a user model may be without groups
         return set()
-    return set(user.groups.filter(name__in=named).values_list("name", flat=True))
+    return set(memberships.filter(name__in=named).values_list("name", flat=True))
 
 
 def _limiter(cache: BaseCache) -> RateLimiter:
