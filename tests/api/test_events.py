@@ -26,7 +26,8 @@ def events(door: Door, turn_id: Any, after: Any = None, **headers: Any) -> Answe
 def test_from_any_event_on(door: Door, fake: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
     """However it is asked for, what follows is what the first stream said, to the byte."""
     monkeypatch.setattr(core, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(checkpoints, "GATHER_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "GATHER_LEAST", 0.0)
+    monkeypatch.setattr(checkpoints, "GATHER_MOST", 0.0)
     fake.reply(chunks=["Once ", "upon ", "a ", "Zeit\n\n"], delay=0.01)
     first = door.ask(stream=True)
     assert AITurnEvent.objects.exists()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import connection, connections
@@ -118,6 +119,46 @@ def test_middleware_does_not_hold_the_stream_back(
     assert not response.has_header("Content-Length")
     assert gate.reached.is_set()
     assert parse_events(got)[-1]["type"] == "done"
+
+
+def counting(get_response: Any) -> Any:
+    """A site's middleware that passes a stream through something of its own."""
+
+    def counted(parts: Any) -> Any:
+        for part in parts:
+            yield b": %d\n\n" % len(part) + part
+
+    async def acounted(parts: Any) -> Any:
+        async for part in parts:
+            yield b": %d\n\n" % len(part) + part
+
+    def wrap(response: Any) -> Any:
+        count = acounted if response.is_async else counted
+        response.streaming_content = count(response.streaming_content)
+        return response
+
+    if not iscoroutinefunction(get_response):
+        return lambda request: wrap(get_response(request))
+
+    async def middleware(request: Any) -> Any:
+        return wrap(await get_response(request))
+
+    return markcoroutinefunction(middleware)
+
+
+counting.sync_capable = counting.async_capable = True  # type: ignore[attr-defined]
+
+
+@pytest.mark.django_db
+def test_what_a_middleware_puts_in_place_of_the_stream_is_sent(
+    handler: Handler, user: Any, fake: FakeOpenAI
+) -> None:
+    fake.script(Answer(chunks=["Hello ", "there"]))
+    with override_settings(MIDDLEWARE=[f"{__name__}.counting", *settings.MIDDLEWARE]):
+        _, got = first_of_stream(handler, user, lambda got: None)
+    got, pieces = re.subn(rb": \d+\n\n", b"", got)
+    assert pieces > 0
+    assert [event["type"] for event in parse_events(got)][-2:] == ["finish", "done"]
 
 
 @pytest.mark.django_db

@@ -26,7 +26,8 @@ SITE = {
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     spell(monkeypatch)
     monkeypatch.setattr(core, "CHECKPOINT_SECONDS", 0.05)
-    monkeypatch.setattr(checkpoints, "GATHER_SECONDS", 0.01)
+    monkeypatch.setattr(checkpoints, "GATHER_LEAST", 0.01)
+    monkeypatch.setattr(checkpoints, "GATHER_MOST", 0.01)
     monkeypatch.setattr(follow, "LOOK_SECONDS", 0.05)
     function_registry.register(scripts.look)
     function_registry.register(scripts.fail)

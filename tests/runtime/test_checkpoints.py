@@ -13,7 +13,7 @@ from django_chatgpt.core.events import Content
 from django_chatgpt.core.ids import uuid7
 from django_chatgpt.core.log import EventLog, Piece
 from django_chatgpt.runtime import wakes
-from django_chatgpt.runtime.checkpoints import Checkpointed, Checkpoints
+from django_chatgpt.runtime.checkpoints import GATHER_LEAST, GATHER_MOST, Checkpointed, Checkpoints
 from django_chatgpt.storage import turns as storage
 
 LEASE = timedelta(seconds=30)
@@ -71,6 +71,29 @@ async def test_many_turns_are_one_trip_and_the_latest_text_counts(written: Writt
     checkpoints.leave(turn(first), "aaa")
     await settled(checkpoints)
     assert written.trips[1:] == [{first: "aaa"}]
+
+
+async def test_a_slow_database_is_asked_less_often(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing takes a fifth of the time at most, so that streams are not held up by what is kept of them."""
+    takes = [0.001, 0.05, 3.0, 0.001, 0.001]
+    now = [0.0]
+    waits: list[float] = []
+
+    def writes(*trip: Any) -> dict[UUID, Any]:
+        now[0] += takes.pop(0)
+        return written(*trip)
+
+    async def sleeps(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(storage, "checkpoint_all", writes)
+    monkeypatch.setattr("django_chatgpt.runtime.checkpoints.monotonic", lambda: now[0])
+    monkeypatch.setattr("django_chatgpt.runtime.checkpoints.sleep", sleeps)
+    checkpoints = Checkpoints()
+    while takes:
+        checkpoints.leave(turn(uuid7()), "a")
+        await settled(checkpoints)
+    assert waits == pytest.approx([GATHER_LEAST, GATHER_LEAST, 0.2, GATHER_MOST, GATHER_LEAST])
 
 
 async def test_whoever_has_to_stop_is_told(written: Written) -> None:

@@ -52,7 +52,8 @@ def functions() -> Iterator[None]:
 def busy_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every piece of an answer is written by itself."""
     monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(checkpoints, "GATHER_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "GATHER_LEAST", 0.0)
+    monkeypatch.setattr(checkpoints, "GATHER_MOST", 0.0)
 
 
 def script(fake: FakeOpenAI) -> None:

@@ -82,22 +82,29 @@ def test_a_row_is_found_by_what_it_equals(user: Any, django_user_model: Any) -> 
 
 def test_many_rows_are_written_at_once(user: Any) -> None:
     conversation = AIConversation.objects.create(user=user)
-    rows = [
-        AIMessage(conversation=conversation, sequence=n, role="user", content=f"{n} ä%s") for n in range(3)
-    ]
-    insert_all(rows)
-    assert [row._state.adding for row in rows] == [False] * 3
+    texts = [f"{n} ä%s" for n in range(3)]
+    same = {"conversation_id": conversation.pk, "role": "user"}
+    insert_all(AIMessage, [same | {"sequence": n, "content": text} for n, text in enumerate(texts)])
+    made = AIMessage(conversation=conversation, sequence=3, role="user", content="3")
+    made.save()
+    rows = list(AIMessage.objects.order_by("sequence"))
+    own = {"id", "created_at", "updated_at", "sequence", "content"}
+    names = {field.attname for field in AIMessage._meta.concrete_fields} - own
+    for row in rows[:3]:
+        assert {name: getattr(row, name) for name in names} == {name: getattr(made, name) for name in names}
+        assert conversation.created_at < row.created_at == row.updated_at < made.created_at
+    assert len({row.pk for row in rows}) == 4
     before = timezone.now()
     update_each(
         AIMessage,
         [({"pk": row.pk, "sequence": n}, {"content": f"new {n}"}) for n, row in enumerate(rows[:2])],
     )
     kept = AIMessage.objects.filter(conversation=conversation).order_by("sequence")
-    assert [message.content for message in kept] == ["new 0", "new 1", "2 ä%s"]
-    assert [message.updated_at > before for message in kept] == [True, True, False]
+    assert [message.content for message in kept] == ["new 0", "new 1", "2 ä%s", "3"]
+    assert [message.updated_at > before for message in kept] == [True, True, False, False]
 
 
 def test_nothing_is_written_with_no_statement(django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(0):
-        insert_all([])
+        insert_all(AIMessage, [])
         update_each(AIMessage, [])

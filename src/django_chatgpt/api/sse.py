@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable
-from functools import partial
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable
+from functools import lru_cache, partial
 from itertools import chain
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 from django.http import StreamingHttpResponse
 from pydantic_core import to_json
@@ -44,9 +45,14 @@ def render_event(event: TurnEvent, html: Html | None = None) -> bytes:
     return b'id: %d\ndata: {"type":"%s","turn_id":"%s"%s}\n\n' % (
         event.seq,
         event.type.encode(),
-        str(event.turn_id).encode(),
+        _name(event.turn_id),
         b"," + to_json(body)[1:-1] if body else b"",
     )
+
+
+@lru_cache(maxsize=1024)
+def _name(turn_id: UUID | None) -> bytes:
+    return str(turn_id).encode()
 
 
 def event_body(event: TurnEvent) -> dict[str, Any] | None:
@@ -86,6 +92,16 @@ class EventStream(StreamingHttpResponse):
     def __init__(self, chunks: Any, leave: Callable[[], object]) -> None:
         super().__init__(chunks, content_type="text/event-stream")
         self._leave = leave
+        self._own = chunks
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The chunks as they are, which are bytes: Django passes each one through two generators more.
+
+        Unless a middleware has put something else in their place.
+        """
+        if self.is_async and getattr(self, "_iterator", None) is self._own:
+            return cast(AsyncIterator[bytes], self._own)
+        return super().__aiter__()
 
     def close(self) -> None:
         self._leave()

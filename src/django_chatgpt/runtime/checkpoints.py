@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from asyncio import sleep
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from time import monotonic
 from typing import Literal
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -22,8 +24,9 @@ from django_chatgpt.database import ahop
 from django_chatgpt.runtime import wakes
 from django_chatgpt.storage import turns as storage
 
-#: Seconds that a text may wait for others.
-GATHER_SECONDS = 0.1
+#: Seconds that a text waits for others: so many times what the last trip took, so that writing takes no more
+#: than a fifth of the time, however many streams there are and however slow the database is; within limits.
+GATHER_FACTOR, GATHER_LEAST, GATHER_MOST = 4, 0.1, 0.5
 
 logger = logging.getLogger("django_chatgpt.turns")
 
@@ -47,6 +50,7 @@ class Checkpoints:
         self._left: dict[UUID, tuple[Checkpointed, str]] = {}
         self._under_way: frozenset[UUID] = frozenset()
         self._writing: asyncio.Task[None] | None = None
+        self._gather = GATHER_LEAST
 
     def leave(self, turn: Checkpointed, text: str) -> None:
         """Have the text of a turn written soon, the latest one, and what its log holds by then."""
@@ -62,13 +66,15 @@ class Checkpoints:
 
     async def _write(self) -> None:
         try:
-            await asyncio.sleep(GATHER_SECONDS)
+            await sleep(self._gather)
             left, self._left = self._left, {}
             texts = {turn_id: (text, turn.lease) for turn_id, (turn, text) in left.items()}
             self._under_way = frozenset(texts)
             held = {turn_id: turn.log.piece() for turn_id, (turn, _) in left.items()}
             pieces = {turn_id: piece for turn_id, piece in held.items() if piece is not None}
+            began = monotonic()
             stops = await ahop(partial(storage.checkpoint_all, texts, pieces)) if texts else {}
+            self._gather = min(max(GATHER_LEAST, GATHER_FACTOR * (monotonic() - began)), GATHER_MOST)
         except Exception as error:
             # A checkpoint is worth less than the answers; the next one comes soon.
             logger.warning("checkpoints were not written: %s", type(error).__qualname__)

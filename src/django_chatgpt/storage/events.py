@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Max, QuerySet
@@ -17,12 +18,12 @@ from django_chatgpt.storage.statements import insert, insert_all
 
 def add(turn_id: UUID, piece: Piece) -> None:
     """Write the next piece of a turn."""
-    insert(_row(turn_id, piece))
+    insert(AITurnEvent(**_values(turn_id, piece)))
 
 
 def add_all(pieces: Mapping[UUID, Piece]) -> None:
     """Write the next pieces of many turns."""
-    insert_all([_row(turn_id, piece) for turn_id, piece in pieces.items()])
+    insert_all(AITurnEvent, [_values(turn_id, piece) for turn_id, piece in pieces.items()])
 
 
 def after(turn_id: UUID, number: int, most: int) -> list[tuple[int, str]]:
@@ -54,5 +55,5 @@ def delete(rows: QuerySet[AITurnEvent], batch: int = 1000) -> int:
     return deleted
 
 
-def _row(turn_id: UUID, piece: Piece) -> AITurnEvent:
-    return AITurnEvent(turn_id=turn_id, first=piece.first, last=piece.last, data=piece.data)
+def _values(turn_id: UUID, piece: Piece) -> dict[str, Any]:
+    return {"turn_id": turn_id, "first": piece.first, "last": piece.last, "data": piece.data}

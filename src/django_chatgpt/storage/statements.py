@@ -8,9 +8,10 @@ database. Values go through their fields as always. What is written here sends n
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from decimal import Context, Decimal
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any
 
 from django.db import connections, models
@@ -33,17 +34,41 @@ def insert(row: models.Model) -> None:
     row._state.adding, row._state.db = False, alias
 
 
-def insert_all(rows: Sequence[models.Model]) -> None:
-    """Insert new rows of one table, as their driver does many at once."""
+def insert_all(model: _Model, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert new rows of one table, as their driver does many at once.
+
+    Each row maps names of columns ("turn_id") to values, all the same names; the others are what they are in
+    any new row.
+    """
     if not rows:
         return
     alias = primary()
     connection = connections[alias]
-    sql, fields = _insert(type(rows[0]), alias)
+    now = timezone.now()
+    sql, fields = _insert(model, alias)
+    columns = [_prepared(field, _new_values(field, rows, now), connection) for field in fields]
     with connection.cursor() as cursor:
-        cursor.executemany(sql, [_values(row, fields, connection) for row in rows])
-    for row in rows:
-        row._state.adding, row._state.db = False, alias
+        cursor.executemany(sql, list(zip(*columns, strict=True)))
+
+
+def _new_values(field: Any, rows: Sequence[Mapping[str, Any]], now: datetime) -> Iterable[Any]:
+    name = field.attname
+    if name in rows[0]:
+        return (row[name] for row in rows)
+    if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
+        return repeat(now, len(rows))
+    return (field.get_default() for _ in rows)
+
+
+def _prepared(field: Any, values: Iterable[Any], connection: Any) -> list[Any]:
+    """The values of one column as the driver takes them; one that is the same as before is prepared once."""
+    prepared: list[Any] = []
+    last, ready = object(), None
+    for value in values:
+        if value is not last:
+            last, ready = value, field.get_db_prep_save(value, connection)
+        prepared.append(ready)
+    return prepared
 
 
 def _values(row: models.Model, fields: Iterable[models.Field[Any, Any]], connection: Any) -> list[Any]:
@@ -82,21 +107,14 @@ def update_each(model: _Model, rows: Sequence[tuple[Mapping[str, Any], Mapping[s
         return
     alias = primary()
     connection = connections[alias]
-    now = timezone.now()
     where, values = rows[0]
     sql = _update(model, alias, ("updated_at", *values), (), tuple(where), ())
-    fields = [_fields(model)[name] for name in ("updated_at", *values, *where)]
+    fields = _fields(model)
+    columns = [_prepared(fields["updated_at"], repeat(timezone.now(), len(rows)), connection)]
+    columns += [_prepared(fields[name], [each[1][name] for each in rows], connection) for name in values]
+    columns += [_prepared(fields[name], [each[0][name] for each in rows], connection) for name in where]
     with connection.cursor() as cursor:
-        cursor.executemany(
-            sql,
-            [
-                [
-                    field.get_db_prep_save(value, connection)
-                    for field, value in zip(fields, (now, *values.values(), *where.values()), strict=True)
-                ]
-                for where, values in rows
-            ],
-        )
+        cursor.executemany(sql, list(zip(*columns, strict=True)))
 
 
 def find(model: _Model, where: Mapping[str, Any], *names: str) -> tuple[Any, ...] | None:

@@ -265,13 +265,14 @@ def _checkpoint_all(
     texts: Mapping[UUID, tuple[str, timedelta]],
 ) -> dict[UUID, Literal["cancelled", "lost"]]:
     now, running = timezone.now(), AITurn.Status.RUNNING
+    until = {lease: now + lease for _, lease in texts.values()}
     # In the order of their keys, so that nobody waits in a circle.
     update_each(
         AITurn,
         [
             (
                 {"pk": turn_id, "status": running},
-                {"partial_text": storable(text), "lease_expires_at": now + lease},
+                {"partial_text": storable(text), "lease_expires_at": until[lease]},
             )
             for turn_id, (text, lease) in sorted(texts.items())
         ],
