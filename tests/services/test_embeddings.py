@@ -369,10 +369,11 @@ def test_an_unknown_model_has_the_length_it_answers_with(
     assert len(fake_openai.requests) == 1
 
 
-def test_a_row_makes_itself_from_text(user: User, fake_openai: FakeOpenAI) -> None:
-    row = EmbeddingVector.create_from_text("Lions hunt", user=user, metadata={"a": 1})
-    assert EmbeddingVector.create_from_text("Lions hunt", user, SMALL).pk == row.pk
-    assert EmbeddingVector.create_from_text("Lions hunt").user is None
+def test_a_row_makes_itself_from_text(colour: Colour, user: User, fake_openai: FakeOpenAI) -> None:
+    row = colour.call(EmbeddingVector, "create_from_text", "Lions hunt", user=user, metadata={"a": 1})
+    assert row.metadata == {"a": 1}
+    assert colour.call(EmbeddingVector, "create_from_text", "Lions hunt", user, SMALL).pk == row.pk
+    assert colour.call(EmbeddingVector, "create_from_text", "Lions hunt").user is None
     assert len(fake_openai.requests) == 2
 
 
