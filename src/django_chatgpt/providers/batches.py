@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 import jiter
@@ -28,7 +29,9 @@ T = TypeVar("T")
 
 URL: Final = f"/v1{PATH}"
 OVER: Final = frozenset({"completed", "failed", "expired", "cancelled"})
-LOOK_BACK: Final = 100
+#: Batches among which one is looked for, and how many of them come at a time.
+LOOK_BACK: Final = 2_000
+PER_PAGE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +92,14 @@ def create(endpoint: Endpoint, input_file: str, timeout: float) -> Batch:
 def find(endpoint: Endpoint, input_file: str, timeout: float) -> Batch | None:
     """The batch of a file among the newest, if it was created."""
     client = sync_client(endpoint)
-    newest = _asked(lambda: client.batches.list(limit=LOOK_BACK, timeout=timeout).data)
-    return next((_read(batch) for batch in newest if batch.input_file_id == input_file), None)
+
+    def look() -> SdkBatch | None:
+        # The account may be used by others, too: theirs may have come after it.
+        newest = islice(client.batches.list(limit=PER_PAGE, timeout=timeout), LOOK_BACK)
+        return next((batch for batch in newest if batch.input_file_id == input_file), None)
+
+    found = _asked(look)
+    return None if found is None else _read(found)
 
 
 def retrieve(endpoint: Endpoint, batch_id: str, timeout: float) -> Batch:
