@@ -19,6 +19,7 @@ from django_chatgpt.core.window import Window
 from django_chatgpt.exceptions import ConflictError, NotFoundError
 from django_chatgpt.models import AIConversation, AIMessage, AITurn
 from django_chatgpt.storage import conversations, turns
+from django_chatgpt.storage.primary import TRIES
 
 ROUNDS = 12
 POSTS = 3
@@ -151,7 +152,7 @@ def test_a_database_that_gives_up_every_time_is_not_asked_forever() -> None:
     conversation = AIConversation.objects.create(user=user)
     with Deadlocks(99) as deadlocks, pytest.raises(OperationalError):
         conversations.delete(conversation.pk, user.pk, never)
-    assert deadlocks.calls == 3
+    assert deadlocks.calls == TRIES
     assert AIConversation.objects.exists()
 
 
