@@ -1,6 +1,6 @@
 """How late the pieces of many streams at once are: stored and accounted, through one uvicorn worker.
 
-    python -m benchmarks.streams [--streams N] [--sockets N] [--seconds N] [--postgres NAME] [--find]
+    python -m benchmarks.streams [--streams N] [--sockets N] [--seconds N] [--tuned] [--find] [--postgres NAME]
 
 A model in a process of its own sends each stream 20 pieces a second, each with the moment at which it was
 due; the client, another process, takes down how much later it gets them: the lag. Counted are the seconds in
@@ -287,7 +287,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, nargs="*", default=[500], metavar="N", help="over HTTP")
     parser.add_argument("--sockets", type=int, nargs="*", default=[400], metavar="N", help="WebSockets")
     parser.add_argument("--seconds", type=float, default=10, help="to measure, when all have begun")
-    parser.add_argument("--switch", metavar="SECONDS", help="the worker's sys.setswitchinterval()")
+    parser.add_argument("--tuned", action="store_true", help="with the two lines for many streams in asgi.py")
     parser.add_argument("--find", action="store_true", help="look for the largest number that holds the aim")
     parser.add_argument("--postgres", metavar="NAME", help="a database on this machine instead of SQLite")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
@@ -297,7 +297,7 @@ def main() -> None:
         database = os.path.realpath(Path(folder) / "bench.sqlite3")
         env = {"BENCH_UPSTREAM": f"http://127.0.0.1:{model_port}/v1", "BENCH_DATABASE": database}
         env |= {"BENCH_BUDGETS": "1", "BENCH_CHANNELS": "1"}
-        env |= {"BENCH_SWITCH": args.switch} if args.switch else {}
+        env |= {"BENCH_TUNED": "1"} if args.tuned else {}
         env |= {"BENCH_POSTGRES": args.postgres} if args.postgres else {}
         made = prepare(env)
         headers = {

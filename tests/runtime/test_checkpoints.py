@@ -140,6 +140,29 @@ async def test_a_database_that_is_away_costs_one_checkpoint(
     assert "away" not in caplog.text
 
 
+async def test_what_was_left_during_a_trip_that_fails_is_written_by_the_next(
+    written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written.fails = 1
+    checkpoints, loop = Checkpoints(), asyncio.get_running_loop()
+    first, second = uuid7(), uuid7()
+    busy = asyncio.Event()
+
+    def writes(*trip: Any) -> dict[UUID, Any]:
+        asyncio.run_coroutine_threadsafe(meanwhile(), loop).result(10)
+        return written(*trip)
+
+    async def meanwhile() -> None:
+        if not busy.is_set():
+            busy.set()
+            checkpoints.leave(turn(second), "b")
+
+    monkeypatch.setattr(storage, "checkpoint_all", writes)
+    checkpoints.leave(turn(first), "a")
+    await settled(checkpoints)
+    assert written.trips == [{second: "b"}]
+
+
 async def test_what_happened_is_written_once_and_wakes_who_waits(written: Written) -> None:
     checkpoints, log, turn_id = Checkpoints(), EventLog(), uuid7()
     woken: list[int] = []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable
-from functools import lru_cache, partial
+from contextlib import suppress
+from functools import lru_cache
 from itertools import chain
 from typing import Any, cast
 from uuid import UUID
@@ -182,8 +183,13 @@ def _nothing() -> None:
 
 def stream_task(task: TurnTask, rendering: Rendering | None = None) -> EventStream:
     """For ASGI: everything that has happened goes in one piece."""
-    # Django closes a response in a thread.
-    leave = partial(asyncio.get_running_loop().call_soon_threadsafe, task.leave)
+    loop = asyncio.get_running_loop()
+
+    def leave() -> None:
+        # Django closes a response in a thread; the loop may have ended by then, and the turn with it.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(task.leave)
+
     return stream_response(arender(task.events(HEARTBEAT_SECONDS), rendering), leave)
 
 

@@ -56,7 +56,7 @@ class Checkpoints:
         """Have the text of a turn written soon, the latest one, and what its log holds by then."""
         self._left[turn.turn_id] = (turn, text)
         if self._writing is None:
-            self._writing = asyncio.get_running_loop().create_task(self._write())
+            self._begin()
 
     async def forget(self, turn_id: UUID) -> None:
         """Make sure that nothing older is written of a turn after this."""
@@ -64,30 +64,42 @@ class Checkpoints:
         if turn_id in self._under_way and self._writing is not None:
             await asyncio.wait({self._writing})
 
+    def _begin(self) -> None:
+        self._writing = asyncio.get_running_loop().create_task(self._write())
+
     async def _write(self) -> None:
         try:
             await sleep(self._gather)
-            left, self._left = self._left, {}
-            texts = {turn_id: (text, turn.lease) for turn_id, (turn, text) in left.items()}
-            self._under_way = frozenset(texts)
-            held = {turn_id: turn.log.piece() for turn_id, (turn, _) in left.items()}
-            pieces = {turn_id: piece for turn_id, piece in held.items() if piece is not None}
-            began = monotonic()
-            stops = await ahop(partial(storage.checkpoint_all, texts, pieces)) if texts else {}
-            self._gather = min(max(GATHER_LEAST, GATHER_FACTOR * (monotonic() - began)), GATHER_MOST)
+            await self._write_left()
+        finally:
+            self._writing = None
+        # Also where the trip has failed: who is silent for long leaves nothing that would begin another.
+        if self._left:
+            self._begin()
+
+    async def _write_left(self) -> None:
+        left, self._left = self._left, {}
+        if not left:
+            return
+        texts = {turn_id: (text, turn.lease) for turn_id, (turn, text) in left.items()}
+        held = {turn_id: turn.log.piece() for turn_id, (turn, _) in left.items()}
+        pieces = {turn_id: piece for turn_id, piece in held.items() if piece is not None}
+        self._under_way = frozenset(texts)
+        began = monotonic()
+        try:
+            stops = await ahop(partial(storage.checkpoint_all, texts, pieces))
         except Exception as error:
             # A checkpoint is worth less than the answers; the next one comes soon.
             logger.warning("checkpoints were not written: %s", type(error).__qualname__)
             return
         finally:
-            self._writing, self._under_way = None, frozenset()
+            self._under_way = frozenset()
+            self._gather = min(max(GATHER_LEAST, GATHER_FACTOR * (monotonic() - began)), GATHER_MOST)
         for turn_id, piece in pieces.items():
             left[turn_id][0].log.kept(piece)
         wakes.wake(*pieces)
         for turn_id, why in stops.items():
             left[turn_id][0].tell(why)
-        if self._left:
-            self._writing = asyncio.get_running_loop().create_task(self._write())
 
 
 _by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Checkpoints] = WeakKeyDictionary()
