@@ -1,6 +1,6 @@
 """How late the pieces of many streams at once are: stored and accounted, through one uvicorn worker.
 
-    python -m benchmarks.streams [--streams N] [--sockets N] [--seconds N] [--tuned] [--find] [--postgres NAME]
+    python -m benchmarks.streams [--streams N] [--sockets N] [--seconds N] [--tuned] [--find]
 
 A model in a process of its own sends each stream 20 pieces a second, each with the moment at which it was
 due; the client, another process, takes down how much later it gets them: the lag. Counted are the seconds in
