@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from concurrent.futures import Future
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -58,9 +60,10 @@ class TaskWorld:
         """Perform one effect. Raises Stopped where the task was cancelled meanwhile."""
         match effect:
             case Db(function):
-                return await self._to_the_end(self._hop(function))
+                return await self._hop_to_the_end(function)
             case CloseStream():
-                return await self._to_the_end(self._close())
+                await self._to_the_end(self._close())
+                return None
         if self.stop is None:
             try:
                 return await self._perform(effect)
@@ -136,18 +139,32 @@ class TaskWorld:
         if chunks is not None:
             await chunks.aclose()
 
-    async def _to_the_end(self, work: Awaitable[T]) -> T:
-        future = asyncio.ensure_future(work)
+    async def _hop_to_the_end(self, function: Callable[[], Any]) -> Any:
+        """Do something in a thread, and once, even if the loop is wound up meanwhile."""
         while True:
+            done: Future[Any] = Future()
+            if await self._to_the_end(self._hop(partial(_fulfil, done, function))):
+                return done.result()
+            if not done.cancel():  # begun: the thread does its work, whoever waits
+                return await self._outlast(asyncio.wrap_future(done))
+
+    async def _to_the_end(self, work: Coroutine[Any, Any, object]) -> bool:
+        """Wait until work is done. False if it was broken off: a loop that is wound up cancels every task."""
+        task = asyncio.ensure_future(work)
+        try:
+            await self._outlast(task)
+        except asyncio.CancelledError:
+            self._note_cancel()
+            return False
+        return True
+
+    async def _outlast(self, future: asyncio.Future[T]) -> T:
+        while not future.done():
             try:
-                return await asyncio.shield(future)
+                await asyncio.wait({future})
             except asyncio.CancelledError:
                 self._note_cancel()
-                if future.cancelled():
-                    # The loop is going away and takes the wait with it; the thread still does its work.
-                    stop, self.stop = self.stop, None
-                    assert stop is not None
-                    raise stop from None
+        return future.result()
 
     def _note_cancel(self) -> None:
         """Remember that the task is to end. A stop that was asked for by name keeps its name."""
@@ -157,6 +174,16 @@ class TaskWorld:
         task = asyncio.current_task()
         if task is not None:
             task.uncancel()
+
+
+def _fulfil(done: Future[Any], function: Callable[[], Any]) -> None:
+    """Do something unless that was cancelled before it began, and keep what comes of it."""
+    if done.set_running_or_notify_cancel():
+        try:
+            done.set_result(function())
+        except BaseException as error:
+            done.set_exception(error)
+            raise
 
 
 async def _open(
