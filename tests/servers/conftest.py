@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -72,6 +73,13 @@ class Tables:
             UUID(conversation_id).hex,
         )
         return [(row["role"], row["content"], row["status"]) for row in rows]
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else writes meanwhile."""
+        with closing(sqlite3.connect(self.path, timeout=20, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
 
     def attempts(self, turn_id: str) -> list[dict[str, Any]]:
         return self._rows("SELECT * FROM ai_usage WHERE turn_id = ? ORDER BY id", UUID(turn_id).hex)

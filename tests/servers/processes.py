@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 
 import httpx2
 
-Kind = Literal["uvicorn", "daphne", "gunicorn", "runserver"]
+Kind = Literal["uvicorn", "daphne", "gunicorn", "runserver", "uvicorn-gunicorn"]
 KINDS: tuple[Kind, ...] = ("uvicorn", "daphne", "gunicorn", "runserver")
 ASGI: frozenset[Kind] = frozenset({"uvicorn", "daphne"})
 
@@ -35,6 +35,10 @@ _COMMANDS: dict[Kind, list[str]] = {
         *("--worker-class", "gthread", "--threads", "64", "--graceful-timeout", "10"),
     ],
     "runserver": ["tests.servers.runserver", "FD"],
+    "uvicorn-gunicorn": [
+        *("gunicorn", "tests.servers.asgi:application", "--bind", "fd://FD"),
+        *("--worker-class", "uvicorn.workers.UvicornWorker", "--graceful-timeout", "12"),
+    ],
 }
 _TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="(\w+)"')
 

@@ -127,6 +127,32 @@ def test_leaving_with_cancel(
     fake_openai.wait_for(1, disconnected=True)
 
 
+@pytest.mark.parametrize("mode", ["continue", "cancel"])
+def test_a_server_that_is_told_to_end(
+    kind: Kind,
+    mode: str,
+    start: Start,
+    browse: Browse,
+    fake_openai: FakeOpenAI,
+    gate: Gate,
+    tables: Tables,
+) -> None:
+    """It closes its sockets at once, and the answer is ended with what there was before it has gone."""
+    where = {"OPENAI_BASE_URL": fake_openai.base_url, "OPENAI_API_KEY": fake_openai.api_key}
+    server = start(kind, OPENAI_ON_DISCONNECT=mode, OPENAI_TURN_LEASE=600, **where)
+    fake_openai.script(Answer(chunks=["Half ", "an answer"], stall_after=1, stall=gate))
+    with open_socket(browse(server)) as socket:
+        socket.send("chat_message", message="Hi")
+        start_of = socket.read_to("processing_start")
+        socket.read_text("Half ")
+        server.terminate()
+        with pytest.raises(ConnectionClosed):
+            socket.read_to("message_complete")
+    server.process.wait(30)
+    assert tables.turn(start_of["turn_id"])["status"] == "interrupted", server.said()
+    assert tables.messages(start_of["conversation_id"])[-1] == ("assistant", "Half ", "interrupted")
+
+
 @pytest.mark.redis
 def test_what_happens_in_another_process(
     start: Start, database: object, fake_openai: FakeOpenAI, browse: Browse

@@ -18,6 +18,7 @@ from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from django_chatgpt.database import ahop
+from django_chatgpt.runtime import servers
 from django_chatgpt.storage import turns as storage
 
 #: Seconds between two looks.
@@ -29,6 +30,7 @@ Tell = Callable[[Why], object]
 logger = logging.getLogger("django_chatgpt.turns")
 
 _running: dict[UUID, Tell] = {}
+_not_ended: set[UUID] = set()
 _lock = threading.Lock()
 _looked_at = float("-inf")
 
@@ -45,12 +47,14 @@ def heard(turn_id: UUID, tell: Tell) -> Iterator[None]:
 
 def watch(turn_id: UUID, tell: Tell) -> None:
     """The same without an end; see `forget`."""
+    _not_ended.add(turn_id)
     _running[turn_id] = tell
 
 
 def forget(turn_id: UUID) -> None:
     """The turn has ended."""
     _running.pop(turn_id, None)
+    _not_ended.discard(turn_id)
 
 
 def stop(turn_id: UUID, why: Why = "cancelled") -> None:
@@ -58,6 +62,17 @@ def stop(turn_id: UUID, why: Why = "cancelled") -> None:
     tell = _running.pop(turn_id, None)
     if tell is not None:
         tell(why)
+
+
+def interrupt_all() -> None:
+    """Interrupt the turns of this process: it is going away."""
+    for turn_id in list(_running):
+        stop(turn_id, "interrupted")
+
+
+def any_runs() -> bool:
+    """Whether a turn runs in this process, if only to its end."""
+    return bool(_not_ended)
 
 
 def due() -> bool:
@@ -73,6 +88,9 @@ def due() -> bool:
 
 def look() -> None:
     """Stop those turns of this process that somebody elsewhere wants stopped. Uses the database."""
+    if servers.overdue():
+        interrupt_all()
+        return
     try:
         wanted = storage.stops_wanted(list(_running))
     except Exception as error:

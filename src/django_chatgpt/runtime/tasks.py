@@ -15,7 +15,7 @@ from django_chatgpt.core.events import TurnEvent
 from django_chatgpt.core.spec import Ending, TurnSpec
 from django_chatgpt.core.turn import run_turn
 from django_chatgpt.functions.calls import FunctionBox
-from django_chatgpt.runtime import stops
+from django_chatgpt.runtime import shutdown, stops
 from django_chatgpt.runtime.checkpoints import Checkpointed
 from django_chatgpt.runtime.coroutines import TaskWorld
 from django_chatgpt.runtime.endings import log_ending
@@ -53,6 +53,7 @@ class TurnTask:
         loop = asyncio.get_running_loop()
         stops.watch(spec.turn_id, partial(_call_soon, loop, self.stop))
         stops.looks().begin()
+        shutdown.attend()
         self._task = loop.create_task(self._run(), name=f"turn-{spec.turn_id}")
         # The loop keeps only weak references to its tasks.
         _running.add(self._task)
@@ -103,7 +104,7 @@ class TurnTask:
         if self._on_disconnect == "drain":
             self.spec.control.stop_after_call = True
         elif self._on_disconnect == "cancel":
-            self.stop()
+            self.stop("interrupted" if shutdown.has_begun() else "cancelled")
 
     def stop(self, why: Literal["cancelled", "interrupted", "lost"] = "cancelled") -> None:
         """End the turn now; what has arrived is kept."""
