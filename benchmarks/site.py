@@ -137,4 +137,5 @@ if "CHANNEL_LAYERS" in EXTRAS and find_spec("django_chatgpt.routing"):
 if "BENCH_TUNED" in os.environ:
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
     sys.setswitchinterval(0.0005)

@@ -25,8 +25,8 @@ from django_chatgpt.runtime import wakes
 from django_chatgpt.storage import turns as storage
 
 #: Seconds that a text waits for others: so many times what the last trip took, so that writing takes no more
-#: than a fifth of the time, however many streams there are and however slow the database is; within limits.
-GATHER_FACTOR, GATHER_LEAST, GATHER_MOST = 4, 0.1, 0.5
+#: than a tenth of the time, however many streams there are and however slow the database is; within limits.
+GATHER_FACTOR, GATHER_LEAST, GATHER_MOST = 9, 0.1, 1.0
 
 logger = logging.getLogger("django_chatgpt.turns")
 
