@@ -80,8 +80,8 @@ def test_work_is_linear_in_the_bytes() -> None:
     splitter = EventSplitter()
     piece = b"x" * 1024
     splitter.feed(b"data: ")
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(15_000):
         splitter.feed(piece)
     assert len(splitter.feed(b"\n\n")[0][1]) == 15_000 * 1024
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 5

@@ -95,7 +95,7 @@ def test_closing_wakes_a_read_of_another_thread(server: Server) -> None:
     stream.close()
     reader.join(5)
     assert server.gone.wait(5)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 4
     assert heard == ["Hello"]
     assert isinstance(ends[0], ProviderProtocolError)
 
@@ -110,7 +110,7 @@ def test_closing_is_noticed_at_once(server: Server, async_colour: Colour) -> Non
             started = time.monotonic()
             await stream.aclose()
             assert await asyncio.to_thread(server.gone.wait, 5)
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < 4
 
     asyncio.run(main())
 
