@@ -67,9 +67,9 @@ def update_found(rows: QuerySet[Any], still: Q, **values: Any) -> int:
     changed = 0
     while keys := list(rows.values_list("pk", flat=True)[:BATCH]):
         named = rows.model._base_manager.using(primary()).filter(still, pk__in=sorted(keys))
-        now = retried(lambda named=named: named.update(**values))  # type: ignore[misc]
-        changed += now
-        if not now or len(keys) < BATCH:
+        some = retried(lambda named=named: named.update(**values))  # type: ignore[misc]
+        changed += some
+        if not some or len(keys) < BATCH:
             break
     return changed
 
