@@ -41,6 +41,8 @@ AIM_MS = 50.0
 #: Streams that are begun in a second, so that what beginning takes is not measured.
 BEGUN_A_SECOND = 25
 DUE = re.compile(rb"@(\d+)[\" ]")
+#: Room for all who connect at once; and the client is too simple to answer the pings of a socket.
+MANY = ("--backlog", "2048", "--ws-ping-timeout", "600")
 QUESTION = "A line of a conversation, about as long as people write them when they chat with a model."
 
 
@@ -306,7 +308,7 @@ def main() -> None:
         }
         with (
             process("-m", "benchmarks.pacer", "--port", str(model_port), env=env, port=model_port),
-            process(*site(port), "--backlog", "2048", env=env, port=port) as server,
+            process(*site(port), *MANY, env=env, port=port) as server,
         ):
             worker = Worker(server, model_port, database, args.postgres)
             found = asyncio.run(measure(args, worker, port, headers))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from django_chatgpt import providers
 from django_chatgpt.core.request import Delta, ModelRequest
-from django_chatgpt.exceptions import ProviderProtocolError
+from django_chatgpt.exceptions import ProviderProtocolError, ProviderTimeoutError
 from django_chatgpt.providers.sources import Direct, Pump
 from django_chatgpt.testing import Failure, FakeOpenAI
 
@@ -84,6 +85,34 @@ def test_silence_leaves_no_mark_on_the_task(fake: FakeOpenAI, ask: ModelRequest)
             while await stream.read(0.01) != Delta():
                 assert task.cancelling() == 0
             assert task.cancelling() == 0
+            await stream.aclose()
+
+    asyncio.run(main())
+
+
+def test_silence_is_measured_without_the_timer_of_aiohttp(fake: FakeOpenAI, ask: ModelRequest) -> None:
+    """It would set up another for each read; and it must not fire in the middle of a stream that goes on."""
+    pytest.importorskip("aiohttp")
+    fake.reply(chunks=["a", "b", "c"], delay=0.2)
+    fake.reply(chunks=["a", "b"], delay=30)
+
+    async def main() -> None:
+        async with transport("aiohttp"):
+            stream = await providers.aopen_stream(replace(ask, timeout=0.3))
+            assert isinstance(stream._source, Direct)
+            connection = stream._source._beneath.connection
+            assert connection is not None
+            assert connection.protocol is not None
+            assert connection.protocol.read_timeout is None
+            text = ""
+            while (delta := await stream.read(0.05)) is not None:
+                text += delta.text
+            assert text == "abc"
+            await stream.aclose()
+            stream = await providers.aopen_stream(replace(ask, timeout=0.3))
+            with pytest.raises(ProviderTimeoutError):
+                while await stream.read(0.05) is not None:
+                    pass
             await stream.aclose()
 
     asyncio.run(main())

@@ -13,7 +13,13 @@ from django_chatgpt.core.events import Content
 from django_chatgpt.core.ids import uuid7
 from django_chatgpt.core.log import EventLog, Piece
 from django_chatgpt.runtime import wakes
-from django_chatgpt.runtime.checkpoints import GATHER_LEAST, GATHER_MOST, Checkpointed, Checkpoints
+from django_chatgpt.runtime.checkpoints import (
+    GATHER_LEAST,
+    GATHER_MOST,
+    MOST_AT_ONCE,
+    Checkpointed,
+    Checkpoints,
+)
 from django_chatgpt.storage import turns as storage
 
 LEASE = timedelta(seconds=30)
@@ -94,6 +100,31 @@ async def test_a_slow_database_is_asked_less_often(written: Written, monkeypatch
         checkpoints.leave(turn(uuid7()), "a")
         await settled(checkpoints)
     assert waits == pytest.approx([GATHER_LEAST, GATHER_LEAST, 0.45, GATHER_MOST, GATHER_LEAST])
+
+
+async def test_very_many_turns_are_several_trips_within_the_longest_wait(
+    written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a trip is prepared no stream goes on, so none is long; and nobody's text waits for ever."""
+    waits: list[float] = []
+
+    async def sleeps(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr("django_chatgpt.runtime.checkpoints.monotonic", lambda: 0.0)
+    monkeypatch.setattr("django_chatgpt.runtime.checkpoints.sleep", sleeps)
+    # In a trip that takes no time the least wait is the longest one's part, or less.
+    monkeypatch.setattr("django_chatgpt.runtime.checkpoints.GATHER_LEAST", GATHER_MOST)
+    checkpoints, turns = Checkpoints(), [uuid7() for _ in range(3 * MOST_AT_ONCE)]
+    for turn_id in turns:
+        checkpoints.leave(turn(turn_id), "a")
+    checkpoints.leave(turn(turns[0]), "aa")
+    await settled(checkpoints)
+    assert [len(trip) for trip in written.trips] == [MOST_AT_ONCE] * 3
+    # In the order in which they came first, with what they left last.
+    assert [turn_id for trip in written.trips for turn_id in trip] == turns
+    assert written.trips[0][turns[0]] == "aa"
+    assert waits[1:] == pytest.approx([GATHER_MOST / 3, GATHER_MOST / 2])
 
 
 async def test_whoever_has_to_stop_is_told(written: Written) -> None:

@@ -38,6 +38,13 @@ FLUSH_SECONDS = 1.0
 
 def render_event(event: TurnEvent, html: Html | None = None) -> bytes:
     """One event as it goes over the wire; nothing for those that this door has no word for."""
+    if html is None and isinstance(event, Content):
+        # Nearly all events are these.
+        return b'id: %d\ndata: {"type":"content","turn_id":"%s","content":%s}\n\n' % (
+            event.seq,
+            _name(event.turn_id),
+            to_json(event.content),
+        )
     body = event_body(event)
     if body is None:
         return b""

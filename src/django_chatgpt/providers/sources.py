@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -55,7 +56,10 @@ def source_of(response: httpx2.Response, request_id: str) -> Source:
 
 
 class Direct:
-    """Reads from aiohttp in the task of whoever waits: its reads can be given up, nothing is lost."""
+    """Reads from aiohttp in the task of whoever waits: its reads can be given up, nothing is lost.
+
+    It measures silence itself. aiohttp would take a timer down and set up another twice for each read.
+    """
 
     def __init__(self, response: httpx2.Response, beneath: aiohttp.ClientResponse, request_id: str) -> None:
         self.loop = asyncio.get_running_loop()
@@ -68,6 +72,11 @@ class Direct:
         self._task: asyncio.Task[object] | None = None
         self._silent = False
         self._alarm = Alarm(self.loop, self._give_up)
+        self._patience = _patience(response)
+        self._silence = 0.0
+        connection = beneath.connection
+        if connection is not None and connection.protocol is not None:
+            connection.protocol.read_timeout = None
 
     @property
     def waiting(self) -> bool:
@@ -85,10 +94,15 @@ class Direct:
         try:
             self._data = await self._beneath.content.readany()
             self.ended = not self._data
+            self._silence = 0.0
         except asyncio.CancelledError:
             # The alarm cancels the read; somebody else may at the same moment have cancelled the task.
             if not self._silent or task.uncancel() > cancels:
                 raise
+            self._silence += seconds
+            if self._silence >= self._patience:
+                self.failure = self._translated(TimeoutError())
+                self.ended = True
         except Exception as error:
             self._data = self._left_behind()
             self.failure = self._translated(error)
@@ -128,6 +142,12 @@ class Direct:
         if isinstance(error, TimeoutError):
             return translate(error, request_id=self._request_id, reading=True)
         return cut_short(self._request_id)
+
+
+def _patience(response: httpx2.Response) -> float:
+    """Seconds of silence that the request allows."""
+    seconds: float | None = response.request.extensions.get("timeout", {}).get("read")
+    return math.inf if seconds is None else seconds
 
 
 class Pump:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from itertools import islice
 from time import monotonic
 from typing import Literal
 from uuid import UUID
@@ -27,6 +28,8 @@ from django_chatgpt.storage import turns as storage
 #: Seconds that a text waits for others: so many times what the last trip took, so that writing takes no more
 #: than a tenth of the time, however many streams there are and however slow the database is; within limits.
 GATHER_FACTOR, GATHER_LEAST, GATHER_MOST = 9, 0.1, 1.0
+#: Turns of one trip. Its thread holds Python's lock for most of it, and every stream waits that long.
+MOST_AT_ONCE = 100
 
 logger = logging.getLogger("django_chatgpt.turns")
 
@@ -78,9 +81,11 @@ class Checkpoints:
             self._begin()
 
     async def _write_left(self) -> None:
-        left, self._left = self._left, {}
+        left = {turn_id: self._left.pop(turn_id) for turn_id in list(islice(self._left, MOST_AT_ONCE))}
         if not left:
             return
+        # All that is left gets its turn within the longest wait.
+        most = GATHER_MOST * len(left) / (len(left) + len(self._left))
         texts = {turn_id: (text, turn.lease) for turn_id, (turn, text) in left.items()}
         held = {turn_id: turn.log.piece() for turn_id, (turn, _) in left.items()}
         pieces = {turn_id: piece for turn_id, piece in held.items() if piece is not None}
@@ -94,7 +99,7 @@ class Checkpoints:
             return
         finally:
             self._under_way = frozenset()
-            self._gather = min(max(GATHER_LEAST, GATHER_FACTOR * (monotonic() - began)), GATHER_MOST)
+            self._gather = min(max(GATHER_LEAST, GATHER_FACTOR * (monotonic() - began)), most)
         for turn_id, piece in pieces.items():
             left[turn_id][0].log.kept(piece)
         wakes.wake(*pieces)

@@ -58,14 +58,17 @@ class TaskWorld:
 
     async def perform(self, effect: Effect) -> Any:
         """Perform one effect. Raises Stopped where the task was cancelled meanwhile."""
-        match effect:
-            case Db(function):
-                return await self._hop_to_the_end(function)
-            case CloseStream():
-                await self._to_the_end(self._close())
-                return None
+        if isinstance(effect, Db):
+            return await self._hop_to_the_end(effect.function)
+        if isinstance(effect, CloseStream):
+            await self._to_the_end(self._close())
+            return None
         if self.stop is None:
             try:
+                # Done for each piece of a stream, and so without another coroutine.
+                if isinstance(effect, ReadStream):
+                    assert self._stream is not None
+                    return await self._stream.read(CHECKPOINT_SECONDS)
                 return await self._perform(effect)
             except asyncio.CancelledError:
                 self._note_cancel()
@@ -75,9 +78,6 @@ class TaskWorld:
 
     async def _perform(self, effect: Effect) -> Any:
         match effect:
-            case ReadStream():
-                assert self._stream is not None
-                return await self._stream.read(CHECKPOINT_SECONDS)
             case ReadChunk():
                 assert self._chunks is not None
                 return await anext(self._chunks, None)

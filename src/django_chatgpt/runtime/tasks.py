@@ -71,7 +71,8 @@ class TurnTask:
 
         Raises what broke the turn off that was no Exception, as a request that a test does not allow.
         """
-        alarm = Alarm(asyncio.get_running_loop(), self._wake_listener)
+        loop = asyncio.get_running_loop()
+        alarm = Alarm(loop, self._wake_listener)
         self._most = most
         try:
             while True:
@@ -87,7 +88,11 @@ class TurnTask:
                 else:
                     if heartbeat is not None:
                         alarm.set(heartbeat)
-                    await self._something()
+                    self._listener = loop.create_future()
+                    try:
+                        await self._listener
+                    finally:
+                        self._listener = None
                     if not (self._events or self._over or self.overrun):
                         yield []
         finally:
@@ -115,14 +120,6 @@ class TurnTask:
         # A task cancelled before its first step would never run, and its turn stay open.
         if self._begun:
             self._task.cancel()
-
-    async def _something(self) -> None:
-        """Wait for an event, the end, or the heartbeat."""
-        self._listener = asyncio.get_running_loop().create_future()
-        try:
-            await self._listener
-        finally:
-            self._listener = None
 
     def _wake_listener(self) -> None:
         if self._listener is not None and not self._listener.done():
