@@ -31,6 +31,7 @@ provider sent, a key or a traceback.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import TracebackType
 from typing import ClassVar
 from uuid import UUID
 
@@ -253,3 +254,8 @@ class ProviderRejectedError(ProviderError):
 class ProviderProtocolError(ProviderError):
     code = "provider_protocol"
     default_message = "The model's provider sent an answer that can't be read."
+
+
+def without_text(error: Exception) -> tuple[type[Exception], Exception, TracebackType | None]:
+    """For a log, as `exc_info`: the traceback without what the exception says, which may be a message."""
+    return (RuntimeError, RuntimeError("(text withheld)"), error.__traceback__)

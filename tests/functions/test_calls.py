@@ -290,6 +290,7 @@ class TestRefusals:
             ("function_failed", "The function failed.")
         ]
         assert "could not be checked" in caplog.text
+        assert SECRET not in caplog.text
 
     def test_a_refusal_does_not_touch_its_siblings(self, make: Make) -> None:
         results = make(FunctionBox([add]), [call("add", "1", a="x"), call("add", "2", a=1), call("no", "3")])

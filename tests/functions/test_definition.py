@@ -167,6 +167,12 @@ class TestApproval:
         assert made.needs_approval({})
         assert "Whether function pay needs an approval can't be told" in caplog.text
 
+    def test_no_argument_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+        made = Function("pay", weather, requires_approval=lambda arguments: int(arguments["to"]) > 100)
+        assert made.needs_approval({"to": "somebody's account"})
+        assert "can't be told" in caplog.text
+        assert "somebody" not in caplog.text
+
     def test_whoever_is_asked_can_not_change_the_arguments(self) -> None:
         arguments = {"amount": 1}
         Function("pay", weather, requires_approval=lambda given: bool(given.clear())).needs_approval(

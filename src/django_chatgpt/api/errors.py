@@ -17,10 +17,10 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from pydantic_core import to_json
 
-from django_chatgpt.exceptions import AIServiceError, InvalidRequestError
+from django_chatgpt.exceptions import AIServiceError, InvalidRequestError, without_text
 from django_chatgpt.services.access import NotAuthenticatedError as NotAuthenticatedError
 from django_chatgpt.services.bodies import NO_OBJECT, from_validation
-from django_chatgpt.services.shown import error_body, seconds_to_wait, without_text
+from django_chatgpt.services.shown import error_body, seconds_to_wait
 
 logger = logging.getLogger("django_chatgpt.api")
 

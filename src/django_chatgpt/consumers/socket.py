@@ -32,11 +32,12 @@ from django_chatgpt.exceptions import (
     PermissionDeniedError,
     QuotaExceededError,
     RateLimitedError,
+    without_text,
 )
 from django_chatgpt.services import notifications
 from django_chatgpt.services.access import NotAuthenticatedError
 from django_chatgpt.services.bodies import NO_OBJECT, parse_json, validated
-from django_chatgpt.services.shown import seconds_to_wait, without_text
+from django_chatgpt.services.shown import seconds_to_wait
 
 logger = logging.getLogger("django_chatgpt.consumers")
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django_chatgpt.core.messages import FunctionCall, FunctionResult
 from django_chatgpt.database import ahop, only_here
+from django_chatgpt.exceptions import without_text
 from django_chatgpt.functions import running
 from django_chatgpt.functions.arguments import ArgumentsError
 from django_chatgpt.functions.caller import Caller, idempotency_key
@@ -186,8 +187,9 @@ class FunctionBox:
             arguments = function.contract.read(call.arguments)
         except ArgumentsError as error:
             return failed(call, "invalid_arguments", error.text, problems=error.problems)
-        except Exception:
-            logger.exception("The arguments of function %s could not be checked.", function.name)
+        except Exception as error:
+            problem = "The arguments of function %s could not be checked."
+            logger.error(problem, function.name, exc_info=without_text(error))
             return failed(call, "function_failed", "The function failed.")
         fingerprint = function.fingerprint(arguments.canonical)
         agreed = self.approved.get(call.id) == fingerprint

@@ -16,6 +16,7 @@ from typing import Any, Final
 from asgiref.sync import iscoroutinefunction
 
 from django_chatgpt.conf import conf
+from django_chatgpt.exceptions import without_text
 from django_chatgpt.functions.contracts import Contract
 from django_chatgpt.functions.docstrings import Described, described
 from django_chatgpt.functions.problems import (
@@ -138,8 +139,9 @@ class Function:
             return user is not None and bool(user.has_perm(self.permission))
         try:
             return bool(self.permission(user))
-        except Exception:
-            logger.exception("The permission of function %s can't be told; it is refused.", self.name)
+        except Exception as error:
+            problem = "The permission of function %s can't be told; it is refused."
+            logger.error(problem, self.name, exc_info=without_text(error))
             return False
 
     def needs_approval(self, arguments: dict[str, Any]) -> bool:
@@ -148,8 +150,9 @@ class Function:
             return self.requires_approval
         try:
             return bool(self.requires_approval(dict(arguments)))
-        except Exception:
-            logger.exception("Whether function %s needs an approval can't be told; it does.", self.name)
+        except Exception as error:
+            problem = "Whether function %s needs an approval can't be told; it does."
+            logger.error(problem, self.name, exc_info=without_text(error))
             return True
 
     def decides_for_others(self, user: Any) -> bool:

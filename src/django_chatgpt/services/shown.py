@@ -38,11 +38,6 @@ def seconds_to_wait(error: AIServiceError) -> int | None:
     return None if error.retry_after is None else max(1, math.ceil(error.retry_after))
 
 
-def without_text(error: Exception) -> Any:
-    """For a log, as `exc_info`: the traceback without what the exception says, which may be a message."""
-    return (RuntimeError, RuntimeError("(text withheld)"), error.__traceback__)
-
-
 class _Shown(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
