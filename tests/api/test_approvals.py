@@ -134,6 +134,13 @@ def test_a_call_that_is_declined_is_not_made_and_the_model_is_told(door: Door, f
     assert "declined" in fake.calls[-1].texts[-1]
 
 
+def test_who_watches_is_told_that_it_was_declined(door: Door, fake: FakeOpenAI) -> None:
+    first = ask(door, fake)
+    rest = decide(door, first.turn_id, approve=False, stream=True)
+    [result] = [event for event in rest.events if event["type"] == "function_result"]
+    assert (result["status"], result["code"]) == ("failed", "approval_denied")
+
+
 def test_a_call_is_decided_once(door: Door, fake: FakeOpenAI) -> None:
     first = ask(door, fake)
     assert decide(door, first.turn_id).status == 200

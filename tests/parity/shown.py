@@ -26,7 +26,6 @@ HTTP = {
     kind: told for kind, told in WHOLE.items() if kind not in ("function_call_start", "function_arguments")
 }
 HTTP |= {
-    "function_result": ("call", "name", "result", "status"),
     "finish": ("reason", "usage", "cost", "stored"),
     "error": ("code", "message"),
 }

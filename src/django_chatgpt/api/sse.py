@@ -74,12 +74,9 @@ def event_body(event: TurnEvent) -> dict[str, Any] | None:
             body = {"id": call.id, "name": call.name, "arguments": call.arguments}
             return body | {"requires_approval": True} if event.needs_approval else body
         case CallReturned(result=result):
-            return {
-                "id": result.call.id,
-                "name": result.call.name,
-                "result": result.output,
-                "status": result.status,
-            }
+            body = {"id": result.call.id, "name": result.call.name}
+            body |= {"result": result.output, "status": result.status}
+            return body if result.status == "completed" else body | {"code": result.error_code}
         case Finished():
             return {
                 "reason": event.reason,

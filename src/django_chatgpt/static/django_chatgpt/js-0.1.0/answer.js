@@ -99,8 +99,8 @@ export class Answer {
     return call;
   }
 
-  settle({ id, result, status }) {
-    this.calls.get(id)?.settle(result, status);
+  settle({ id, result, status, code }) {
+    this.calls.get(id)?.settle(result, code === "approval_denied" ? "denied" : status);
     this.text = null;
     this.think();
   }

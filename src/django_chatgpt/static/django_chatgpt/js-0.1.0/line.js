@@ -120,13 +120,11 @@ export class Call {
     return ["completed", "failed", "denied", "ended"].includes(this.element.dataset.state);
   }
 
-  // `status` is that of the call as it is stored; one that was decided elsewhere is told as failed at first.
   settle(result, status) {
     part(this.element, "decision").hidden = true;
     part(this.element, "answered").hidden = false;
     part(this.element, "result").textContent = showJson(result);
-    const denied = status === "denied" || (this.isDenied && status === "failed");
-    this.state(status === "completed" ? "completed" : denied ? "denied" : "failed");
+    this.state(["completed", "denied"].includes(status) ? status : "failed");
   }
 
   // Asks the person; `decided` is called with true or false.
