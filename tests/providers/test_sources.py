@@ -90,10 +90,18 @@ def test_silence_leaves_no_mark_on_the_task(fake: FakeOpenAI, ask: ModelRequest)
     asyncio.run(main())
 
 
+async def to_the_end(stream: providers.AsyncStream) -> str:
+    text = ""
+    while (delta := await stream.read(0.05)) is not None:
+        text += delta.text
+    return text
+
+
 def test_silence_is_measured_without_the_timer_of_aiohttp(fake: FakeOpenAI, ask: ModelRequest) -> None:
     """It would set up another for each read; and it must not fire in the middle of a stream that goes on."""
     pytest.importorskip("aiohttp")
     fake.reply(chunks=["a", "b", "c"], delay=0.2)
+    fake.reply("late", wait=30)
     fake.reply(chunks=["a", "b"], delay=30)
 
     async def main() -> None:
@@ -104,15 +112,14 @@ def test_silence_is_measured_without_the_timer_of_aiohttp(fake: FakeOpenAI, ask:
             assert connection is not None
             assert connection.protocol is not None
             assert connection.protocol.read_timeout is None
-            text = ""
-            while (delta := await stream.read(0.05)) is not None:
-                text += delta.text
-            assert text == "abc"
+            assert await to_the_end(stream) == "abc"
             await stream.aclose()
+            # The next request on that connection has its timer again, until its headers are there.
+            with pytest.raises(ProviderTimeoutError):
+                await providers.aopen_stream(replace(ask, timeout=0.3))
             stream = await providers.aopen_stream(replace(ask, timeout=0.3))
             with pytest.raises(ProviderTimeoutError):
-                while await stream.read(0.05) is not None:
-                    pass
+                await to_the_end(stream)
             await stream.aclose()
 
     asyncio.run(main())

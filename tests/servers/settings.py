@@ -19,7 +19,6 @@ for _name, _value in json.loads(os.environ.get("SERVER_SETTINGS", "{}")).items()
 
 ROOT_URLCONF = "tests.servers.urls"
 globals().setdefault("CHANNEL_LAYERS", {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}})
-globals().setdefault("CHANNEL_LAYERS", {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}})
 LOGIN_URL = "/admin/login/"
 LOGGING = {
     "version": 1,

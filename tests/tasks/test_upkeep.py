@@ -10,6 +10,8 @@ from unittest import mock
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
+from django.core.files.storage import FileSystemStorage
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -89,6 +91,25 @@ class TestBatch:
         assert [row["id"] for row in written["conversations"]] == [first]
         assert len(written["usage"]) == 1
         assert (written["turns"], written["events"], written["function_calls"]) == ([], [], [])
+
+    def test_two_exports_at_once_leave_one_file(
+        self, user: User, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Both have found no file of that name; the storage gives the later one another."""
+        backend = "django.core.files.storage.FileSystemStorage"
+        settings.STORAGES = settings.STORAGES | {
+            "exports": {"BACKEND": backend, "OPTIONS": {"location": tmp_path}}
+        }
+        [mine] = conversations(user, 1)
+        save = FileSystemStorage.save
+
+        def both(storage: FileSystemStorage, name: str, content: Any) -> str:
+            save(storage, name, ContentFile(b"{}"))
+            return save(storage, name, content)
+
+        monkeypatch.setattr(FileSystemStorage, "save", both)
+        tasks.process_conversation_batch("export", [mine], storage="exports")
+        assert [file.name for file in (tmp_path / conversation_batches.FOLDER).iterdir()] == [f"{mine}.json"]
 
     @pytest.mark.parametrize(
         ("action", "storage", "about"),

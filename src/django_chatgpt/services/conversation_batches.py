@@ -85,4 +85,7 @@ def _export(conversation_id: UUID, storage: Storage) -> None:
         file.seek(0)
         if storage.exists(name):
             storage.delete(name)
-        storage.save(name, File(file))
+        saved = storage.save(name, File(file))
+    # Somebody else has written the same conversation at the same moment: theirs has the name.
+    if saved != name and storage.exists(name):
+        storage.delete(saved)

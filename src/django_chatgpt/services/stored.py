@@ -242,9 +242,8 @@ def _unanswered(turn: AITurn) -> list[AIFunctionCall]:
 
 
 def _refusal(row: AIFunctionCall) -> FunctionResult:
-    return FunctionResult(
-        call=as_call(row),
-        output="A person has declined this call; it was not made.",
-        status="failed",
-        error_code="approval_denied",
-    )
+    if row.status == Status.EXPIRED:
+        code, why = "approval_expired", "Nobody decided about this call in time; it was not made."
+    else:
+        code, why = "approval_denied", "A person has declined this call; it was not made."
+    return FunctionResult(call=as_call(row), output=why, status="failed", error_code=code)
