@@ -17,7 +17,7 @@ from django_chatgpt import database
 from django_chatgpt.core import run
 from django_chatgpt.models import AIConversation, AIMessage, AITurn
 from django_chatgpt.providers import clients
-from django_chatgpt.runtime import coroutines, inline
+from django_chatgpt.runtime import coroutines, inline, stops
 from django_chatgpt.runtime.tasks import wait_for_turns
 from django_chatgpt.services import ai, follow
 from django_chatgpt.services import chat as service
@@ -151,14 +151,18 @@ def test_a_question_that_is_refused_costs_little(door: Door, fake: FakeOpenAI) -
 
 @both_ways
 def test_checkpoints_are_coalesced(door: Door, fake: FakeOpenAI, stream: bool) -> None:
-    """About two a second, whatever the number of pieces: a transaction of three, and a look for stops."""
+    """About two a second, whatever the number of pieces, each a transaction of three; and looks for stops."""
     pieces = [f"{number} " for number in range(60)]
     with counting(fake, Answer(chunks=pieces, delay=0.02)) as counted:
         assert door.ask(stream=stream).text == "".join(pieces)
     took = (fake.calls[0].finished or 0) - fake.calls[0].started
     changed = [query for query in counted.after if 'UPDATE "ai_turn"' in query]
     assert 1 <= len(changed) - 1 <= took / run.CHECKPOINT_SECONDS
-    assert len(counted.after) <= 8 + (5 + 1) * (len(changed) - 1)
+    looks = [
+        query for query in counted.after if "SELECT" in query and '"cancel_requested_at" IS NOT' in query
+    ]
+    assert len(looks) <= took / stops.LOOK_SECONDS + 1
+    assert len(counted.after) - len(looks) <= 8 + 5 * (len(changed) - 1)
     assert AITurn.objects.get().partial_text == ""
 
 

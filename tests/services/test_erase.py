@@ -170,6 +170,7 @@ def test_killed_half_way_and_run_again(user: User) -> None:
 def test_nothing_is_left_in_the_files(user: User) -> None:
     words.say_everywhere(user, WORD)
     AITurn.objects.update(partial_text="another text")
+    assert words.found_in_files(WORD) != []
     erase.erase_user(user)
     assert words.found_in_files(WORD) == []
     with connection.cursor() as cursor:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -127,11 +128,24 @@ def found(word: str) -> list[str]:
     return places
 
 
+READER = """
+import sys
+from pathlib import Path
+word, path = sys.argv[1].encode(), Path(sys.argv[2])
+for each in [path, *path.parent.glob(f"{path.name}-*")]:
+    if word in each.read_bytes():
+        print(each.name)
+"""
+
+
 def found_in_files(word: str) -> list[str]:
-    """The files of an SQLite database in which `word` stands."""
-    path = Path(str(connection.settings_dict["NAME"]))
-    files = [path, *path.parent.glob(f"{path.name}-*")]
-    return [each.name for each in files if word.encode() in each.read_bytes()]
+    """The files of an SQLite database in which `word` stands.
+
+    Another process reads them. Whoever closes a file lets go of all locks that their process has on it,
+    SQLite's too; the next process that closes the database would take away the log that is in use here.
+    """
+    command = [sys.executable, "-c", READER, word, str(connection.settings_dict["NAME"])]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
 def money() -> list[tuple[Any, ...]]:
