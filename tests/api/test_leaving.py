@@ -56,9 +56,12 @@ def test_leaving_a_stream(user: Any, fake: FakeOpenAI, mode: str, read: int) -> 
 
 
 def test_silence_is_filled(door: Door, fake: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A comment now and then keeps whoever is between from giving up, and finds out who has gone."""
+    """A comment now and then keeps whoever is between from giving up, and finds out who has gone.
+
+    Where a thread drives the turn, it looks twice a second.
+    """
     monkeypatch.setattr(sse, "HEARTBEAT_SECONDS", 0.1)
-    fake.reply(chunks=["One ", "two"], stall_after=1, stall=1.2)
+    fake.reply(chunks=["One ", "two"], stall_after=1, stall=2.5)
     answer = door.ask(stream=True)
     assert answer.text == "One two"
     assert answer.body.count(b": keep-alive\n\n") >= 2
