@@ -289,7 +289,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, nargs="*", default=[500], metavar="N", help="over HTTP")
     parser.add_argument("--sockets", type=int, nargs="*", default=[400], metavar="N", help="WebSockets")
     parser.add_argument("--seconds", type=float, default=10, help="to measure, when all have begun")
-    parser.add_argument("--tuned", action="store_true", help="with the two lines for many streams in asgi.py")
+    parser.add_argument("--tuned", action="store_true", help="with the lines for many streams in asgi.py")
     parser.add_argument("--find", action="store_true", help="look for the largest number that holds the aim")
     parser.add_argument("--postgres", metavar="NAME", help="a database on this machine instead of SQLite")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")

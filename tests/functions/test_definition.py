@@ -149,6 +149,12 @@ class TestPermission:
             assert not made.allows(None)
         assert "The permission of function weather can't be told" in caplog.text
 
+    def test_what_it_fails_with_is_not_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+        made = Function("weather", weather, permission=lambda user: int(user) > 0)
+        assert not made.allows("somebody")
+        assert "can't be told" in caplog.text
+        assert "somebody" not in caplog.text
+
 
 class TestApproval:
     def test_is_not_needed(self) -> None:

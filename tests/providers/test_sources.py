@@ -102,7 +102,8 @@ def test_silence_is_measured_without_the_timer_of_aiohttp(fake: FakeOpenAI, ask:
     pytest.importorskip("aiohttp")
     fake.reply(chunks=["a", "b", "c"], delay=0.2)
     fake.reply("late", wait=30)
-    fake.reply(chunks=["a", "b"], delay=30)
+    # What comes after the headers has taken down the timer that they began with.
+    fake.reply(chunks=["a", "b", "c"], delay=0.1, stall_after=2, stall=30)
 
     async def main() -> None:
         async with transport("aiohttp"):

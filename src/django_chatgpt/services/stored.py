@@ -237,13 +237,14 @@ def _unanswered(turn: AITurn) -> list[AIFunctionCall]:
         .filter(turn=turn, role=AIMessage.Role.TOOL)
         .values_list("tool_call_id", flat=True)
     )
-    decided = call_storage.of_turn(turn.pk, Status.RUNNING, Status.DENIED, Status.EXPIRED)
+    decided = call_storage.of_turn(turn.pk, Status.RUNNING, Status.DENIED)
     return [each for each in decided if each.call_id not in set(answered)]
 
 
 def _refusal(row: AIFunctionCall) -> FunctionResult:
-    if row.status == Status.EXPIRED:
-        code, why = "approval_expired", "Nobody decided about this call in time; it was not made."
-    else:
-        code, why = "approval_denied", "A person has declined this call; it was not made."
-    return FunctionResult(call=as_call(row), output=why, status="failed", error_code=code)
+    return FunctionResult(
+        call=as_call(row),
+        output="A person has declined this call; it was not made.",
+        status="failed",
+        error_code="approval_denied",
+    )
